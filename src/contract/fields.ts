@@ -1,0 +1,85 @@
+import * as v from 'valibot'
+import { LIMITS } from '../limits.ts'
+
+/** The small schemas that the contract's objects are made of. */
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
+
+const isJson = (value: unknown): value is Json => {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return true
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (Array.isArray(value)) return value.every(isJson)
+  return typeof value === 'object' && Object.values(value).every(isJson)
+}
+
+export const JsonValue = v.custom<Json>(isJson, 'must be JSON')
+
+/** An object of JSON whose text is bounded. */
+export const JsonObject = v.pipe(
+  v.record(v.string(), JsonValue),
+  v.check(
+    (value) => JSON.stringify(value).length <= LIMITS.optionsBytes,
+    `must be at most ${LIMITS.optionsBytes} bytes`,
+  ),
+)
+
+const hasNoControls = (text: string): boolean => !/[\u0000-\u001f\u007f]/.test(text)
+
+/** A label that people give: shown in logs and headers, so without control characters. */
+export const Name = v.pipe(
+  v.string(),
+  v.minLength(1, 'must not be empty'),
+  v.maxLength(LIMITS.nameCharacters, `must be at most ${LIMITS.nameCharacters} characters`),
+  v.regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
+    'must begin with a letter or digit and hold only letters, digits, ".", "_" and "-"',
+  ),
+)
+
+export const Timestamp = v.pipe(
+  v.string(),
+  v.maxLength(40),
+  v.isoTimestamp('must be an RFC 3339 time such as 2026-01-31T12:00:00Z'),
+  v.check((text) => Number.isFinite(Date.parse(text)), 'must be a time that exists'),
+)
+
+export const Metadata = v.pipe(
+  v.record(
+    v.pipe(
+      v.string(),
+      v.minLength(1),
+      v.maxLength(LIMITS.metadataKeyCharacters),
+      v.check(hasNoControls, 'must hold no control characters'),
+    ),
+    v.pipe(
+      v.string(),
+      v.maxLength(LIMITS.metadataValueCharacters, `must be at most ${LIMITS.metadataValueCharacters} characters`),
+    ),
+  ),
+  v.check((value) => Object.keys(value).length <= LIMITS.metadataKeys, `must have at most ${LIMITS.metadataKeys} keys`),
+)
+
+export const ModelName = v.pipe(
+  v.string(),
+  v.maxLength(128),
+  v.regex(/^[a-z0-9-]+\/[A-Za-z0-9][A-Za-z0-9._:/-]*$/, 'must be written provider/model'),
+)
+
+export const integer = (low: number, high: number) =>
+  v.pipe(
+    v.number('must be a number'),
+    v.integer('must be a whole number'),
+    v.minValue(low, `must be at least ${low}`),
+    v.maxValue(high, `must be at most ${high}`),
+  )
+
+/** Six decimals at most, as all money here. */
+export const Usd = v.pipe(
+  v.number('must be a number'),
+  v.finite(),
+  v.minValue(0, 'must not be negative'),
+  v.maxValue(LIMITS.maxCostUsd, `must be at most ${LIMITS.maxCostUsd}`),
+)
+
+export const usdToMicros = (usd: number): number => Math.round(usd * 1_000_000)
+export const microsToUsd = (micros: number): number => micros / 1_000_000

@@ -1,0 +1,145 @@
+import * as v from 'valibot'
+import { LIMITS } from '../limits.ts'
+import { integer, ModelName, Name, Timestamp } from './fields.ts'
+import { InstanceId } from './ids.ts'
+
+/** Administration: instances, API keys, providers, credentials. */
+
+export const InstanceConfig = v.strictObject({
+  /** Model for a node type where a job names none. */
+  default_models: v.optional(
+    v.strictObject({
+      'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
+    }),
+  ),
+  /** Jobs that may wait at once. */
+  queue_bound: v.optional(integer(1, LIMITS.queueDefault)),
+})
+export type InstanceConfig = v.InferOutput<typeof InstanceConfig>
+
+export const InstanceRequest = v.strictObject({
+  id: InstanceId,
+  organization: v.optional(v.nullable(Name)),
+  config: v.optional(InstanceConfig),
+})
+export const InstancePatch = v.strictObject({ config: InstanceConfig })
+
+export const Instance = v.object({
+  id: v.string(),
+  object: v.literal('instance'),
+  organization: v.nullable(v.string()),
+  config: InstanceConfig,
+  created_at: v.string(),
+})
+export type Instance = v.InferOutput<typeof Instance>
+
+export const ROLES = ['admin', 'user'] as const
+/** What a key may do. `jobs` submits and cancels, `read` sees jobs, events and artifacts, `admin` configures the instance. */
+export const SCOPES = ['jobs', 'read', 'admin'] as const
+export type Scope = (typeof SCOPES)[number]
+
+export const KeyRequest = v.pipe(
+  v.strictObject({
+    name: Name,
+    role: v.picklist(ROLES, 'must be admin or user'),
+    project: v.optional(v.nullable(Name)),
+    scopes: v.optional(
+      v.pipe(
+        v.array(v.picklist(SCOPES, `must be one of ${SCOPES.join(', ')}`)),
+        v.minLength(1),
+        v.maxLength(SCOPES.length),
+      ),
+    ),
+    expires_at: v.optional(v.nullable(Timestamp)),
+  }),
+  v.forward(
+    v.check(
+      (key) => key.role === 'admin' || !key.scopes?.includes('admin'),
+      'the role user cannot hold the scope admin',
+    ),
+    ['scopes'],
+  ),
+  v.forward(
+    v.check(
+      (key) => !key.project || !(key.scopes ?? (key.role === 'admin' ? ['admin'] : [])).includes('admin'),
+      'a key of one project cannot hold the scope admin: name its scopes',
+    ),
+    ['project'],
+  ),
+)
+export type KeyRequest = v.InferOutput<typeof KeyRequest>
+
+export const ApiKey = v.object({
+  id: v.string(),
+  name: v.string(),
+  role: v.picklist(ROLES),
+  project: v.nullable(v.string()),
+  scopes: v.array(v.picklist(SCOPES)),
+  created_at: v.string(),
+  expires_at: v.nullable(v.string()),
+})
+export type ApiKey = v.InferOutput<typeof ApiKey>
+/** Returned once, by the call that made it. */
+export const NewApiKey = v.object({ ...ApiKey.entries, key: v.string() })
+
+export const ProviderLimits = v.strictObject({
+  requests_per_minute: v.optional(v.nullable(integer(1, LIMITS.requestsPerMinuteMax))),
+  tokens_per_minute: v.optional(v.nullable(integer(1, LIMITS.tokensPerMinuteMax))),
+  concurrency: v.optional(integer(1, LIMITS.concurrencyMax)),
+  requests_per_day: v.optional(v.nullable(integer(1, LIMITS.requestsPerDayMax))),
+})
+export type ProviderLimits = v.InferOutput<typeof ProviderLimits>
+
+export const ProviderRequest = v.strictObject({
+  enabled: v.optional(v.boolean('must be true or false')),
+  base_url: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(LIMITS.urlFieldCharacters), v.url('must be a URL')))),
+  limits: v.optional(ProviderLimits),
+  timeout_ms: v.optional(integer(1_000, LIMITS.providerTimeoutMaxMs)),
+})
+export type ProviderRequest = v.InferOutput<typeof ProviderRequest>
+
+export const ProviderView = v.object({
+  id: v.string(),
+  object: v.literal('provider'),
+  title: v.string(),
+  enabled: v.boolean(),
+  base_url: v.string(),
+  limits: ProviderLimits,
+  timeout_ms: v.number(),
+  /** `instance:{instance}:provider:{provider}`: the name under which limits are kept and shown. */
+  limit: v.string(),
+  live: v.object({ running: v.number(), queued: v.number(), next_request_at: v.nullable(v.string()) }),
+  credentials: v.number(),
+})
+export type ProviderView = v.InferOutput<typeof ProviderView>
+
+export const CredentialRequest = v.strictObject({
+  name: Name,
+  secret: v.pipe(
+    v.string(),
+    v.minLength(1, 'must not be empty'),
+    v.maxLength(LIMITS.secretCharacters, `must be at most ${LIMITS.secretCharacters} characters`),
+    v.regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, since it travels in a header'),
+  ),
+  weight: v.optional(integer(0, 1_000)),
+})
+export const CredentialPatch = v.strictObject({
+  secret: v.optional(CredentialRequest.entries.secret),
+  weight: v.optional(integer(0, 1_000)),
+  enabled: v.optional(v.boolean('must be true or false')),
+})
+
+export const Credential = v.object({
+  name: v.string(),
+  provider: v.string(),
+  weight: v.number(),
+  enabled: v.boolean(),
+  /** Last four characters of the secret, or null where it is too short to show any. */
+  hint: v.nullable(v.string()),
+  created_at: v.string(),
+  updated_at: v.string(),
+})
+export type Credential = v.InferOutput<typeof Credential>
+
+export const Ticket = v.object({ ticket: v.string(), expires_at: v.string() })
+export type Ticket = v.InferOutput<typeof Ticket>

@@ -1,0 +1,128 @@
+import * as v from 'valibot'
+import { LIMITS } from '../limits.ts'
+import { ATTEMPT_FAULT_CODES } from './fault.ts'
+import { integer, Metadata, ModelName, Name, Timestamp, Usd } from './fields.ts'
+import { ImageInput, ImageOutput } from './image.ts'
+
+export const STATUSES = ['scheduled', 'queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+export type Status = (typeof STATUSES)[number]
+export const FINAL_STATUSES = ['succeeded', 'failed', 'canceled'] as const
+export type FinalStatus = (typeof FINAL_STATUSES)[number]
+
+export const isFinal = (status: Status): status is FinalStatus =>
+  status === 'succeeded' || status === 'failed' || status === 'canceled'
+
+export const NODE_TYPES = ['image.generate@1'] as const
+export type NodeType = (typeof NODE_TYPES)[number]
+
+/** `image.generate` means its newest version. */
+const NodeTypeName = v.pipe(
+  v.picklist(['image.generate', 'image.generate@1'], `must be one of ${NODE_TYPES.join(', ')}`),
+  v.transform((): NodeType => 'image.generate@1'),
+)
+
+/** `POST {base}/jobs`. Unknown fields are refused, so that a misspelt one is never silently ignored. */
+export const JobRequest = v.strictObject({
+  type: NodeTypeName,
+  input: ImageInput,
+  project: v.optional(v.nullable(Name)),
+  models: v.optional(
+    v.pipe(
+      v.array(ModelName),
+      v.minLength(1, 'must name a model'),
+      v.maxLength(LIMITS.modelsPerJob, `must name at most ${LIMITS.modelsPerJob} models`),
+    ),
+  ),
+  prefer: v.optional(v.picklist(['cost', 'speed', 'quality'], 'must be cost, speed or quality')),
+  fallback: v.optional(v.boolean('must be true or false')),
+  priority: v.optional(integer(0, LIMITS.priorityMax)),
+  not_before: v.optional(v.nullable(Timestamp)),
+  deadline_s: v.optional(integer(1, LIMITS.deadlineMaxSeconds)),
+  max_attempts: v.optional(integer(1, LIMITS.attemptsMax)),
+  max_cost_usd: v.optional(v.nullable(Usd)),
+  on_content_rejected: v.optional(v.picklist(['fail', 'fallback'], 'must be fail or fallback')),
+  on_outcome_unknown: v.optional(v.picklist(['fail', 'retry'], 'must be fail or retry')),
+  bucket: v.optional(v.literal('default', 'must be default: other buckets are not configured')),
+  metadata: v.optional(Metadata),
+})
+export type JobRequest = v.InferOutput<typeof JobRequest>
+
+export const JobError = v.object({
+  type: v.string(),
+  code: v.picklist(ATTEMPT_FAULT_CODES),
+  message: v.string(),
+  param: v.nullable(v.string()),
+  source: v.picklist(['switchyard', 'provider']),
+})
+export type JobError = v.InferOutput<typeof JobError>
+
+const AttemptView = v.object({
+  number: v.number(),
+  model: v.string(),
+  started_at: v.string(),
+  ended_at: v.nullable(v.string()),
+  outcome: v.nullable(v.picklist(['done', ...ATTEMPT_FAULT_CODES])),
+  provider_request_id: v.nullable(v.string()),
+  error: v.nullable(JobError),
+})
+export type AttemptView = v.InferOutput<typeof AttemptView>
+
+export const WAITING_FOR = ['provider_rate', 'concurrency', 'budget', 'breaker', 'not_before', 'order'] as const
+export type WaitingFor = (typeof WAITING_FOR)[number]
+
+const QueueView = v.object({
+  position: v.nullable(v.number()),
+  waiting_for: v.picklist(WAITING_FOR),
+  /** Name of the limit that holds it, such as `instance:prod:provider:ideogram`. */
+  limit: v.nullable(v.string()),
+  estimated_start_at: v.nullable(v.string()),
+})
+
+/** The job as the Instance tells it: artifacts without their URLs, links not yet made. */
+export const JobRecord = v.object({
+  id: v.string(),
+  object: v.literal('job'),
+  type: v.picklist(NODE_TYPES),
+  status: v.picklist(STATUSES),
+  instance: v.string(),
+  project: v.nullable(v.string()),
+  priority: v.number(),
+  input: ImageInput,
+  output: v.nullable(ImageOutput),
+  error: v.nullable(JobError),
+  model: v.nullable(v.string()),
+  progress: v.number(),
+  attempts: v.array(AttemptView),
+  cost_usd: v.nullable(v.number()),
+  usage: v.nullable(v.object({ images: v.number() })),
+  timing: v.object({
+    queued_ms: v.nullable(v.number()),
+    provider_ms: v.nullable(v.number()),
+    store_ms: v.nullable(v.number()),
+    total_ms: v.nullable(v.number()),
+  }),
+  queue: v.nullable(QueueView),
+  metadata: v.record(v.string(), v.string()),
+  request_id: v.string(),
+  created_at: v.string(),
+  started_at: v.nullable(v.string()),
+  ended_at: v.nullable(v.string()),
+  expires_at: v.nullable(v.string()),
+})
+export type JobRecord = v.InferOutput<typeof JobRecord>
+
+const Urls = v.object({ get: v.string(), cancel: v.string(), events: v.string() })
+
+/** The job as a client sees it. */
+export const Job = v.object({
+  ...JobRecord.entries,
+  output: v.nullable(
+    v.object({
+      images: v.array(v.object({ ...ImageOutput.entries.images.item.entries, url: v.nullable(v.string()) })),
+    }),
+  ),
+  urls: Urls,
+})
+export type Job = v.InferOutput<typeof Job>
+
+export const JobPage = v.object({ data: v.array(Job), next: v.nullable(v.string()) })

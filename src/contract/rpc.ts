@@ -1,0 +1,68 @@
+import type { Fault } from './fault.ts'
+import type { ImageOutput } from './image.ts'
+
+/** What the Worker, the Instance and its lanes say to each other. Additive only: versions mix during a rollout. */
+
+/**
+ * JSON text with the type of what it holds. Across RPC it is one flat string, which is cheaper to clone than the tree
+ * and keeps the platform's RPC types from collapsing on recursive ones.
+ */
+export type Wire<T> = string & { readonly __holds?: T }
+export const toWire = <T>(value: T): Wire<T> => JSON.stringify(value)
+export const fromWire = <T>(wire: Wire<T>): T => JSON.parse(wire) as T
+
+/** Who calls, as the edge read it: the key's secret arrives here only as its digest. */
+export type Caller = {
+  requestId: string
+  auth: { kind: 'root' } | { kind: 'key'; id: string; digest: string }
+}
+
+/** A secret at rest: AES-256-GCM, opened only where the call is made. Base64 text. */
+export type SealedSecret = { keyId: string; iv: string; ciphertext: string }
+
+/** One attempt, from the Instance to a lane. */
+export type Assignment = {
+  job: string
+  attempt: number
+  type: 'image.generate@1'
+  /** `provider/model`. */
+  model: string
+  /** JSON of the job's input. */
+  input: string
+  baseUrl: string
+  timeoutMs: number
+  credential: { identity: string; sealed: SealedSecret }
+  maxCostMicros: number | null
+  deadlineAtMs: number
+  /** JSON of a `Resume`, where an earlier attempt got somewhere. */
+  resume: string | null
+  requestId: string
+}
+
+/** How far an attempt has come, as the lane keeps it: enough for any process to go on without calling anew. */
+export type AttemptEnd = {
+  /** The output, or null where the attempt failed. */
+  output: ImageOutput | null
+  fault: Fault | null
+  /** Null: unknown. */
+  costMicros: number | null
+  providerRequestId: string | null
+  providerMs: number
+  storeMs: number
+  /** JSON of a `Resume` for a retry, or null. */
+  resume: string | null
+}
+
+export type Report =
+  | { kind: 'progress'; job: string; attempt: number; progress: number; message: string }
+  | { kind: 'end'; job: string; attempt: number; end: AttemptEnd }
+
+export type ReportReply = {
+  /** More work for the lane that reported. */
+  assign: Assignment[]
+  /** Attempts that are over for the Instance: stop them. */
+  stop: AttemptRef[]
+}
+
+export type AttemptRef = { job: string; attempt: number }
+export const refText = (ref: AttemptRef): string => `${ref.job}/${ref.attempt}`

@@ -1,0 +1,132 @@
+import type { AttemptFaultCode } from '../contract/fault.ts'
+import { LIMITS } from '../limits.ts'
+
+/**
+ * What follows an attempt that failed: the fault table as data, and the one function that reads it. It knows the job's
+ * own wishes, what was tried, and when other models could serve; it decides, others act.
+ */
+
+type Retry = 'no' | 'backoff' | 'after_reset' | 'once' | 'if_repeatable' | 'store_again'
+type Fallback = 'no' | 'yes' | 'if_sooner' | 'if_repeatable' | 'if_asked'
+type Breaker = 'no' | 'slows' | 'counts' | 'opens' | 'disables'
+
+export const FAULT_TABLE: Record<
+  AttemptFaultCode,
+  { retry: Retry; fallback: Fallback; breaker: Breaker; bought: 'nothing' | 'unknown' }
+> = {
+  provider_rate_limited: { retry: 'after_reset', fallback: 'if_sooner', breaker: 'slows', bought: 'nothing' },
+  provider_quota_exhausted: { retry: 'no', fallback: 'yes', breaker: 'opens', bought: 'nothing' },
+  provider_auth_failed: { retry: 'no', fallback: 'yes', breaker: 'disables', bought: 'nothing' },
+  provider_unavailable: { retry: 'backoff', fallback: 'yes', breaker: 'counts', bought: 'nothing' },
+  provider_timeout: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
+  outcome_unknown: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
+  provider_protocol_error: { retry: 'once', fallback: 'yes', breaker: 'counts', bought: 'unknown' },
+  provider_rejected: { retry: 'no', fallback: 'yes', breaker: 'no', bought: 'nothing' },
+  content_rejected: { retry: 'no', fallback: 'if_asked', breaker: 'no', bought: 'unknown' },
+  artifact_failed: { retry: 'store_again', fallback: 'no', breaker: 'no', bought: 'unknown' },
+  deadline_exceeded: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'unknown' },
+  canceled: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'unknown' },
+  budget_exceeded: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'nothing' },
+  no_provider: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'nothing' },
+}
+
+/** What the decision needs to know of a job. Times in ms since the epoch. */
+export type FailedJob = {
+  /** Attempts that count against `max_attempts`, the failed one included. */
+  attempts: number
+  maxAttempts: number
+  deadlineAtMs: number
+  fallback: boolean
+  onContentRejected: 'fail' | 'fallback'
+  onOutcomeUnknown: 'fail' | 'retry'
+  /** Codes of the job's earlier faults on this model, the new one not included. */
+  earlier: readonly AttemptFaultCode[]
+}
+
+export type AttemptFault = {
+  code: AttemptFaultCode
+  retryAfterMs?: number | undefined
+  /** True where repeating the call costs nothing twice. */
+  idempotent: boolean
+  /** True where a retry can go on from what the provider has already made. */
+  resumable: boolean
+}
+
+/** Models not yet tried that accept the input, best first, with the time from which each could start. */
+export type Alternative = { model: string; readyAtMs: number }
+
+export type Decision =
+  | { next: 'retry'; dueAtMs: number }
+  | { next: 'fallback'; model: string; dueAtMs: number }
+  | { next: 'fail' }
+
+/** `min(500 ms · 2ⁿ, 30 s) × 0.8…1.2`; `jitter` is 0…1. The first retry has `attempts` 1. */
+export const backoffMs = (attempts: number, jitter: number): number =>
+  Math.round(
+    Math.min(LIMITS.backoffBaseMs * 2 ** Math.min(attempts - 1, 16), LIMITS.backoffMaxMs) * (0.8 + 0.4 * jitter),
+  )
+
+/** Rate limits cost no attempt: the provider did nothing. They end with the deadline. */
+export const countsAsAttempt = (code: AttemptFaultCode): boolean => code !== 'provider_rate_limited'
+
+export const decide = (
+  job: FailedJob,
+  failed: AttemptFault,
+  alternatives: readonly Alternative[],
+  now: number,
+  jitter: number,
+): Decision => {
+  const retryAt = retryTime(job, failed, now, jitter)
+  const other = mayFallBack(job, failed) ? alternatives[0] : undefined
+  if (other && (retryAt === null || prefersOther(failed.code, other, retryAt))) {
+    if (other.readyAtMs < job.deadlineAtMs) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
+  }
+  if (retryAt === null || retryAt >= job.deadlineAtMs) return { next: 'fail' }
+  return { next: 'retry', dueAtMs: retryAt }
+}
+
+const retryTime = (job: FailedJob, failed: AttemptFault, now: number, jitter: number): number | null => {
+  if (countsAsAttempt(failed.code) && job.attempts >= job.maxAttempts) return null
+  if (!mayRetry(job, failed)) return null
+  const asked = failed.retryAfterMs === undefined ? null : Math.min(failed.retryAfterMs, LIMITS.retryAfterMaxMs)
+  return now + (asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
+}
+
+const mayRetry = (job: FailedJob, failed: AttemptFault): boolean => {
+  switch (FAULT_TABLE[failed.code].retry) {
+    case 'no':
+      return false
+    case 'backoff':
+    case 'after_reset':
+      return true
+    case 'once':
+      return !job.earlier.includes(failed.code)
+    case 'if_repeatable':
+      return failed.resumable || isRepeatable(job, failed)
+    case 'store_again':
+      return failed.resumable
+  }
+}
+
+const mayFallBack = (job: FailedJob, failed: AttemptFault): boolean => {
+  if (!job.fallback) return false
+  if (countsAsAttempt(failed.code) && job.attempts >= job.maxAttempts) return false
+  switch (FAULT_TABLE[failed.code].fallback) {
+    case 'no':
+      return false
+    case 'yes':
+    case 'if_sooner':
+      return true
+    case 'if_repeatable':
+      return isRepeatable(job, failed)
+    case 'if_asked':
+      return job.onContentRejected === 'fallback'
+  }
+}
+
+const isRepeatable = (job: FailedJob, failed: AttemptFault): boolean =>
+  failed.idempotent || job.onOutcomeUnknown === 'retry'
+
+/** With a retry possible, another model is taken only where the table says "if sooner" and it is. */
+const prefersOther = (code: AttemptFaultCode, other: Alternative, retryAt: number): boolean =>
+  FAULT_TABLE[code].fallback === 'if_sooner' && other.readyAtMs < retryAt

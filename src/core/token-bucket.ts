@@ -1,0 +1,26 @@
+/**
+ * A token bucket in its one-number form (the generic cell rate algorithm, ITU-T I.371): `fullAtMs`, the time at which
+ * the bucket would next be full, in ms since the epoch. Refilling needs no timer, and a restart loses nothing.
+ *
+ * It is strict: in no window of the rate's length, wherever it begins, are more than `limit` tokens taken. A bucket that
+ * holds `burst` tokens and is refilled every `interval` gives at most `burst - 1 + window / interval` in a window, so
+ * the interval is `window / (limit - burst + 1)`.
+ */
+export type Rate = { limit: number; windowMs: number }
+
+/** A tenth of the limit may be taken at once; the rest is paced evenly. */
+export const burstOf = (rate: Rate): number => Math.max(1, Math.floor(rate.limit / 10))
+
+/** Whole microseconds, rounded up: rounding must not give a token away. */
+const intervalOf = (rate: Rate): number => Math.ceil((rate.windowMs * 1000) / (rate.limit - burstOf(rate) + 1)) / 1000
+
+/** A clock that was set back must not stop the bucket for longer than one window. */
+const fullAt = (fullAtMs: number, rate: Rate, now: number): number => Math.min(fullAtMs, now + rate.windowMs)
+
+/** The earliest time at which a token can be taken, never before `now`. */
+export const nextTokenAt = (fullAtMs: number, rate: Rate, now: number): number =>
+  Math.max(now, fullAt(fullAtMs, rate, now) - (burstOf(rate) - 1) * intervalOf(rate))
+
+/** The bucket after one token was taken at `now`. Only legal when `nextTokenAt(…) <= now`. */
+export const takeToken = (fullAtMs: number, rate: Rate, now: number): number =>
+  Math.max(fullAt(fullAtMs, rate, now), now) + intervalOf(rate)

@@ -1,0 +1,108 @@
+/**
+ * Every bound and default of the product, in one place: what it limits, its unit (last in the name) and why it is that
+ * number. A test per limit lives beside the code that keeps it.
+ */
+export const LIMITS = {
+  // ------------------------------------------------------------------------------------------------ requests
+  /** Largest JSON body the edge reads. A job's input is text and options; files travel as artifacts. */
+  bodyBytes: 256 * 1024,
+  /** Deepest nesting of a JSON body; far below what overflows a recursive walk. */
+  jsonDepth: 32,
+  /** Longest path plus query the router looks at. Ids are at most 64 characters. */
+  urlCharacters: 4096,
+  requestIdCharacters: 128,
+  idempotencyKeyCharacters: 255,
+  /** Longest an idempotency key is remembered. The promise is "24 h at least". */
+  idempotencyKeepMs: 24 * 60 * 60 * 1000,
+  /** `Prefer: wait=n`: a minute keeps a request below the idle limits of common proxies. */
+  waitSeconds: 60,
+  pageDefault: 20,
+  pageMax: 100,
+
+  // ---------------------------------------------------------------------------------------------------- jobs
+  promptCharacters: 10_000,
+  /** Images of one job: the most that Ideogram makes in one call. */
+  imagesPerJob: 8,
+  /** The largest seed all image providers take: 31 bits. */
+  seedMax: 2_147_483_647,
+  /** `provider_options` and `metadata`, each, as JSON. */
+  optionsBytes: 16 * 1024,
+  metadataKeys: 50,
+  metadataKeyCharacters: 64,
+  metadataValueCharacters: 512,
+  modelsPerJob: 8,
+  priorityDefault: 5,
+  priorityMax: 9,
+  /** One step of priority is worth this much waiting: priority 9 passes priority 0 for nine minutes, then ages level. */
+  ageingPerPriorityMs: 60_000,
+  deadlineDefaultSeconds: 600,
+  deadlineMaxSeconds: 7 * 24 * 60 * 60,
+  /** Farthest `not_before`: the platform's alarms are chained, but a year is a mistake, not a plan. */
+  notBeforeMaxMs: 30 * 24 * 60 * 60 * 1000,
+  attemptsDefault: 3,
+  attemptsMax: 10,
+  maxCostUsd: 10_000,
+  /** Jobs waiting in one instance before `queue_full`. */
+  queueDefault: 1_000_000,
+  /** How far the position in the queue is counted exactly. */
+  queuePositionMax: 10_000,
+
+  // ----------------------------------------------------------------------------------------------- scheduling
+  /** Job actors in a lane: a Worker invocation may wait on six response headers at a time. */
+  actorsPerLane: 6,
+  lanesPerInstance: 1_000,
+  /** Assignments made in one transaction, so that a turn of the actor stays short. */
+  claimsPerTurn: 256,
+  /** Silence of a lane after which the Instance asks it what became of its attempts. */
+  leaseMs: 10_000,
+  /** Operations applied in one group commit. */
+  groupCommitOperations: 1_024,
+  /** First and longest wait between a lane's tries to deliver its reports. */
+  reportRetryMs: 100,
+  reportRetryMaxMs: 10_000,
+  backoffBaseMs: 500,
+  backoffMaxMs: 30_000,
+  /** A wait a provider asks for, at most; a longer one is a broken header. */
+  retryAfterMaxMs: 60 * 60 * 1000,
+  concurrencyDefault: 10,
+  concurrencyMax: 1_000,
+  requestsPerMinuteMax: 1_000_000,
+  requestsPerDayMax: 100_000_000,
+  tokensPerMinuteMax: 1_000_000_000,
+
+  // ------------------------------------------------------------------------------------------------- providers
+  /** From request to response headers of one provider call. */
+  providerTimeoutMs: 120_000,
+  providerTimeoutMaxMs: 600_000,
+  /** A provider's JSON answer. */
+  providerAnswerBytes: 4 * 1024 * 1024,
+  redirects: 3,
+
+  // ------------------------------------------------------------------------------------------------- artifacts
+  artifactBytes: 50 * 1024 * 1024,
+  /** Held in memory only where the provider does not say how long the file is. */
+  artifactUnknownLengthBytes: 25 * 1024 * 1024,
+  imageSideMax: 16_384,
+  artifactFetchTimeoutMs: 60_000,
+  /** A signed artifact URL stays good at least this long, at most twice as long: its expiry is rounded so caches can keep it. */
+  artifactUrlMs: 60 * 60 * 1000,
+
+  // ------------------------------------------------------------------------------------- events and subscribers
+  ticketMs: 60_000,
+  ticketsOpen: 1_000,
+  subscribersPerInstance: 10_000,
+  /** Events sent to one subscriber in one go while it catches up. */
+  replayEvents: 500,
+  /** Comment that keeps a quiet SSE stream open through proxies. */
+  sseKeepAliveMs: 15_000,
+
+  // --------------------------------------------------------------------------------------------- administration
+  nameCharacters: 64,
+  secretCharacters: 8_192,
+  keysPerInstance: 1_000,
+  credentialsPerProvider: 32,
+  urlFieldCharacters: 2_048,
+  instancesPerPage: 100,
+  /** R2 deletes up to a thousand keys a call. */
+  deleteKeysPerStep: 1_000,
+} as const
