@@ -1,0 +1,73 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import { drawPicture, flatPicture, type PictureRequest } from '../picture.ts'
+import { numberOf, refusal } from './faults.ts'
+import type { Generation, Image } from './ledger.ts'
+import { type Exchange, type State, sendBytes, sendJson } from './state.ts'
+
+const pathPattern = /^\/api\/images\/ephemeral\/([\w-]+)\.png$/
+
+/** The signed URL of an image, of the form the provider gives: `…/ephemeral/<id>.png?exp=<unix seconds>&sig=<hex>`. */
+export function imageUrl(state: State, image: Image): string {
+  const expires = image.generation.urlsExpireAt
+  return `${state.url}/api/images/ephemeral/${image.id}.png?exp=${expires}&sig=${signature(state, image.id, expires)}`
+}
+
+/** Serves `GET /api/images/ephemeral/…`: 403 for a bad signature or after expiry, 404 for an image no longer kept. */
+export async function serveImage(state: State, { response, url }: Exchange): Promise<void> {
+  const id = pathPattern.exec(url.pathname)?.[1] ?? ''
+  const expires = url.searchParams.get('exp') ?? ''
+  const given = Buffer.from(url.searchParams.get('sig') ?? '')
+  const wanted = Buffer.from(signature(state, id, expires))
+  if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) {
+    return void (await sendJson(response, 403, { error: 'Invalid signature.' }))
+  }
+  if (state.now() >= Number(expires) * 1000) return void (await sendJson(response, 403, { error: 'URL has expired.' }))
+  const image = state.ledger.images.get(id)
+  if (!image) return void (await sendJson(response, 404, { error: 'Image not found.' }))
+  image.downloads += 1
+  image.generation.record.downloads += 1
+  state.ledger.totals.downloads += 1
+  await sendImage(state, image, response)
+}
+
+async function sendImage(state: State, image: Image, response: ServerResponse): Promise<void> {
+  const { faults } = image.generation
+  await state.wait(numberOf(faults, 'slow_image', 0, 0))
+  if (faults.has('image_fail') && image.downloads <= numberOf(faults, 'image_fail', 1, 1)) {
+    const { status, body } = refusal(numberOf(faults, 'image_fail', 0, 500), undefined, 0)
+    return void (await sendJson(response, status, body))
+  }
+  const target = faults.get('redirect')?.join(':')
+  if (target) return void (await sendBytes(response, 302, Buffer.alloc(0), { location: target }))
+  const whole = faults.has('bad_image') ? Buffer.from('this is not an image') : paint(state, image)
+  const half = whole.subarray(0, Math.floor(whole.length / 2))
+  const headers = { 'content-type': faults.has('wrong_type') ? 'text/html' : 'image/png' }
+  if (faults.has('truncated_image')) {
+    response.writeHead(200, { ...headers, 'content-length': String(whole.length) })
+    response.write(half, () => response.destroy())
+    return
+  }
+  if (faults.has('no_length')) {
+    response.writeHead(200, { ...headers, 'transfer-encoding': 'chunked' })
+    response.write(half)
+    response.end(whole.subarray(half.length))
+    return
+  }
+  await sendBytes(response, 200, faults.has('short_image') ? half : whole, headers)
+}
+
+function paint(state: State, image: Image): Buffer {
+  const generation: Generation = image.generation
+  const request: PictureRequest = {
+    prompt: generation.text,
+    seed: image.seed,
+    transparent: generation.transparent,
+    ...generation.size,
+  }
+  return state.settings.draw ? drawPicture(request) : flatPicture(request)
+}
+
+function signature(state: State, id: string, expires: number | string): string {
+  return createHmac('sha256', state.urlSecret).update(`${id}.png?exp=${expires}`).digest('hex')
+}
