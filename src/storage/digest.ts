@@ -1,0 +1,43 @@
+/** Digests, comparison and randomness. Works in workerd and in plain Node. */
+
+/** SHA-256 of bytes, or of a text's UTF-8, as 64 lower-case hex characters. */
+export const sha256Hex = async (data: string | Uint8Array): Promise<string> => {
+  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
+  return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
+}
+
+/**
+ * Whether two digests are equal, in a time that does not tell where they differ. Their lengths are no secret: different
+ * ones answer false at once.
+ */
+export const equalConstantTime = (a: string, b: string): boolean => {
+  const left = new TextEncoder().encode(a)
+  const right = new TextEncoder().encode(b)
+  if (left.length !== right.length) return false
+  if ('timingSafeEqual' in crypto.subtle) return crypto.subtle.timingSafeEqual(left, right)
+  // Plain Node has it elsewhere.
+  let difference = 0
+  for (const [i, byte] of left.entries()) difference |= byte ^ (right[i] ?? 0)
+  return difference === 0
+}
+
+export const randomBytes = (count: number): Uint8Array => crypto.getRandomValues(new Uint8Array(count))
+
+export const toHex = (bytes: Uint8Array): string => {
+  let text = ''
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
+  return text
+}
+
+/** Standard base64 with padding (RFC 4648, section 4). For small values: keys, nonces, ciphertexts, signatures. */
+export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
+
+/** Null where the text is not base64. */
+export const fromBase64 = (text: string): Uint8Array | null => {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return null
+  try {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  } catch {
+    return null // right alphabet, wrong length
+  }
+}

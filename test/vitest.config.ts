@@ -1,0 +1,41 @@
+import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
+import { Response } from 'miniflare'
+import { defineConfig } from 'vitest/config'
+
+/**
+ * Three projects: `unit` runs pure code in Node, `worker` runs inside workerd with the bindings of `[env.test]`, `e2e`
+ * drives the built product from outside. Run from the repository's root:
+ * `vitest run --config test/vitest.config.ts --root .`
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node' } },
+      {
+        plugins: [
+          cloudflareTest(async () => ({
+            remoteBindings: false,
+            wrangler: { configPath: './wrangler.toml', environment: 'test' },
+            miniflare: {
+              bindings: { TEST_MIGRATIONS: await readD1Migrations('migrations') },
+              // A test that forgets to put an emulator in place fails here instead of reaching a real provider.
+              outboundService: () => new Response('no network in tests', { status: 599 }),
+            },
+          })),
+        ],
+        test: { name: 'worker', include: ['test/worker/**/*.test.ts'], setupFiles: ['./test/setup.ts'] },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          environment: 'node',
+          // Each file starts whole runtimes and measures their behaviour; side by side they would disturb one another.
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+})
