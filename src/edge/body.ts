@@ -1,0 +1,89 @@
+import * as v from 'valibot'
+import { fault } from '../contract/fault.ts'
+import type { Json } from '../contract/fields.ts'
+import { LIMITS } from '../limits.ts'
+import { type Context, Refused } from './context.ts'
+
+/** Reads a JSON body: type, size, encoding and depth are checked before it is parsed, the schema after. Throws `Refused`. */
+export const readBody = async <S extends v.GenericSchema>(context: Context, schema: S): Promise<v.InferOutput<S>> => {
+  const type = context.request.headers.get('content-type')
+  if (!type || !/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type)) {
+    throw new Refused(fault('unsupported_media_type', 'The body must be JSON: Content-Type: application/json.'))
+  }
+  return check(schema, parse(await readText(context.request)))
+}
+
+/** Checks a value against a schema. The first issue names its field. */
+export const check = <S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> => {
+  const parsed = v.safeParse(schema, value, { abortEarly: true })
+  if (parsed.success) return parsed.output
+  const [issue] = parsed.issues
+  throw new Refused(fault('invalid_request', describe(issue), { param: pathOf(issue) }))
+}
+
+const pathOf = (issue: v.BaseIssue<unknown>): string =>
+  (v.getDotPath(issue) ?? '').replace(/[^\x20-\x7e]/g, '?').slice(0, 200) || 'body'
+
+/** Our own sentence, or the library's without the value received: that may be a secret or a prompt. */
+const describe = (issue: v.BaseIssue<unknown>): string => {
+  const field = pathOf(issue)
+  if (issue.type === 'strict_object' && issue.expected === 'never') return `${field} is not a field of this request.`
+  if (issue.received === 'undefined') return `${field} is required.`
+  const ours = issue.message.startsWith('Invalid ') ? `must be ${issue.expected ?? 'valid'}` : issue.message
+  return `${field} ${ours}`.replace(/([^.])$/, '$1.')
+}
+
+const readText = async (request: Request): Promise<string> => {
+  const announced = Number(request.headers.get('content-length') ?? 0)
+  if (announced > LIMITS.bodyBytes) {
+    await request.body?.cancel()
+    throw tooLarge()
+  }
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+  let text = ''
+  let bytes = 0
+  try {
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.byteLength
+      // Leaving the loop cancels the body: what is over the bound is never read.
+      if (bytes > LIMITS.bodyBytes) throw tooLarge()
+      text += decoder.decode(chunk, { stream: true })
+    }
+    return text + decoder.decode()
+  } catch (error) {
+    if (error instanceof Refused) throw error
+    throw new Refused(fault('invalid_request', 'The body is not UTF-8 or did not arrive whole.', { param: 'body' }))
+  }
+}
+
+const tooLarge = () => new Refused(fault('payload_too_large', `The body is larger than ${LIMITS.bodyBytes} bytes.`))
+
+const parse = (text: string): Json => {
+  if (depthOf(text) > LIMITS.jsonDepth) {
+    throw new Refused(
+      fault('invalid_request', `The body is nested deeper than ${LIMITS.jsonDepth}.`, { param: 'body' }),
+    )
+  }
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    throw new Refused(fault('invalid_request', 'The body is not JSON.', { param: 'body' }))
+  }
+}
+
+/** Deepest nesting of brackets outside of strings, without building anything. */
+const depthOf = (text: string): number => {
+  let depth = 0
+  let deepest = 0
+  let inString = false
+  for (let i = 0; i < text.length; i += 1) {
+    const character = text.charCodeAt(i)
+    if (inString) {
+      if (character === 92) i += 1
+      else if (character === 34) inString = false
+    } else if (character === 34) inString = true
+    else if (character === 123 || character === 91) deepest = Math.max(deepest, ++depth)
+    else if (character === 125 || character === 93) depth -= 1
+  }
+  return deepest
+}

@@ -1,0 +1,47 @@
+import type * as v from 'valibot'
+import type { Fault } from '../contract/fault.ts'
+import type { Caller } from '../contract/rpc.ts'
+import type { Env } from '../env.ts'
+import type { Instance } from '../instance/instance.ts'
+
+/** One request on its way through the edge. */
+export type Context = {
+  request: Request
+  env: Env
+  url: URL
+  requestId: string
+  params: Record<string, string>
+  /** The checked query. */
+  query: Record<string, string | number | null | undefined>
+}
+
+/** A route as data: the router, the 405 answers and the OpenAPI document are made from the same table. */
+export type Route = {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  path: string
+  summary: string
+  /** Who may call it; `open` needs no key. */
+  access: 'open' | 'root' | 'key'
+  query?: Record<string, v.GenericSchema<string | undefined, string | number | undefined>>
+  body?: v.GenericSchema
+  /** Body of the good answer, by status; null where there is none. */
+  answers: Record<number, v.GenericSchema | null | 'image' | 'events'>
+  /** Answers that never end have no HEAD. */
+  endless?: boolean
+  handle(context: Context): Promise<Response>
+}
+
+/** A fault on its way to the one place that turns it into an answer. */
+export class Refused extends Error {
+  readonly fault: Fault
+
+  constructor(fault: Fault) {
+    super(fault.code)
+    this.fault = fault
+  }
+}
+
+export type { Caller }
+
+export const instanceOf = (context: Context): DurableObjectStub<Instance> =>
+  context.env.INSTANCE.getByName(context.params['instance'] ?? '')

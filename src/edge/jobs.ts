@@ -1,0 +1,131 @@
+import * as v from 'valibot'
+import { fault } from '../contract/fault.ts'
+import { type Json, Name } from '../contract/fields.ts'
+import { JobId } from '../contract/ids.ts'
+import { isFinal, Job, JobPage, JobRequest, NODE_TYPES, STATUSES } from '../contract/job.ts'
+import { fromWire, toWire } from '../contract/rpc.ts'
+import { canonicalJson } from '../core/canonical.ts'
+import type { JobFilter } from '../instance/job-store.ts'
+import { LIMITS } from '../limits.ts'
+import { sha256Hex } from '../storage/digest.ts'
+import { callerOf } from './auth.ts'
+import { readBody } from './body.ts'
+import { type Context, instanceOf, Refused, type Route } from './context.ts'
+import { presentJob } from './present.ts'
+import { integerQuery } from './query.ts'
+import { json, valueOf } from './respond.ts'
+
+const submit = async (context: Context): Promise<Response> => {
+  const caller = await callerOf(context)
+  const idempotencyKey = idempotencyKeyOf(context.request)
+  const request = await readBody(context, JobRequest)
+  const waitS = waitSeconds(context.request)
+  const submitted = valueOf(
+    await instanceOf(context).submit(caller, toWire(request), {
+      idempotencyKey,
+      fingerprint: idempotencyKey === null ? '' : await sha256Hex(canonicalJson(request as Json)),
+      waitMs: waitS * 1000,
+    }),
+  )
+  const job = await presentJob(context, fromWire(submitted.job))
+  const ended = waitS > 0 && isFinal(job.status)
+  return json(job, ended ? 201 : 202, {
+    location: job.urls.get,
+    ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
+    ...(submitted.replayed ? { 'idempotency-replayed': 'true' } : {}),
+  })
+}
+
+const read = async (context: Context): Promise<Response> => {
+  const waitS = waitSeconds(context.request)
+  const record = valueOf(await instanceOf(context).job(await callerOf(context), jobIdOf(context), waitS * 1000))
+  return json(
+    await presentJob(context, fromWire(record)),
+    200,
+    waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {},
+  )
+}
+
+const list = async (context: Context): Promise<Response> => {
+  const { status, type, project, after, limit } = context.query
+  const filter: JobFilter = { limit: typeof limit === 'number' ? limit : LIMITS.pageDefault }
+  if (typeof status === 'string') filter.status = STATUSES.find((known) => known === status) ?? 'queued'
+  if (typeof type === 'string') filter.type = type.includes('@') ? type : `${type}@1`
+  if (typeof project === 'string') filter.project = project
+  if (typeof after === 'string') filter.before = after
+  const page = fromWire(valueOf(await instanceOf(context).jobs(await callerOf(context), filter)))
+  return json({ data: await Promise.all(page.data.map((record) => presentJob(context, record))), next: page.next })
+}
+
+const cancel = async (context: Context): Promise<Response> => {
+  const record = valueOf(await instanceOf(context).cancel(await callerOf(context), jobIdOf(context)))
+  return json(await presentJob(context, fromWire(record)))
+}
+
+/** A path that cannot be a job's id is answered like one that is none. */
+export const jobIdOf = (context: Context): string => {
+  const id = v.safeParse(JobId, context.params['id'])
+  if (!id.success) throw new Refused(fault('not_found', 'There is no such job.'))
+  return id.output
+}
+
+/** `Prefer: wait=n` (RFC 7240); what is not understood is ignored, what is too long is cut to a minute. */
+const waitSeconds = (request: Request): number => {
+  const wait = /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,6})"?\s*(?:[,;]|$)/i.exec(request.headers.get('prefer') ?? '')
+  return wait ? Math.min(Number(wait[1]), LIMITS.waitSeconds) : 0
+}
+
+const idempotencyKeyOf = (request: Request): string | null => {
+  const key = request.headers.get('idempotency-key')
+  if (key === null) return null
+  if (key.length < 1 || key.length > LIMITS.idempotencyKeyCharacters || !/^[\x20-\x7e]+$/.test(key)) {
+    const message = `Idempotency-Key must be 1 to ${LIMITS.idempotencyKeyCharacters} printable ASCII characters.`
+    throw new Refused(fault('invalid_request', message, { param: 'Idempotency-Key' }))
+  }
+  return key
+}
+
+const listQuery = {
+  status: v.optional(v.picklist(STATUSES, `must be one of ${STATUSES.join(', ')}`)),
+  type: v.optional(v.picklist(['image.generate', ...NODE_TYPES], 'must be a node type')),
+  project: v.optional(Name),
+  after: v.optional(JobId),
+  limit: v.optional(integerQuery(1, LIMITS.pageMax)),
+}
+
+export const jobRoutes: Route[] = [
+  {
+    method: 'POST',
+    path: '/v1/instances/:instance/jobs',
+    summary: 'Submit a job',
+    access: 'key',
+    body: JobRequest,
+    answers: { 202: Job, 201: Job },
+    handle: submit,
+  },
+  {
+    method: 'GET',
+    path: '/v1/instances/:instance/jobs',
+    summary: 'List jobs, newest first',
+    access: 'key',
+    query: listQuery,
+    answers: { 200: JobPage },
+    handle: list,
+  },
+  {
+    method: 'GET',
+    path: '/v1/instances/:instance/jobs/:id',
+    summary: 'Read a job',
+    access: 'key',
+    answers: { 200: Job },
+    handle: read,
+  },
+  {
+    method: 'POST',
+    path: '/v1/instances/:instance/jobs/:id/cancel',
+    summary: 'Cancel a job',
+    access: 'key',
+    answers: { 200: Job },
+    handle: cancel,
+  },
+]

@@ -1,0 +1,77 @@
+import { toJsonSchema } from '@valibot/to-json-schema'
+import * as v from 'valibot'
+import { ImageInput, ImageOutput } from '../contract/image.ts'
+import { NODE_TYPES } from '../contract/job.ts'
+import { PROVIDERS } from '../providers/registry.ts'
+import { callerOf } from './auth.ts'
+import { type Context, instanceOf, type Route } from './context.ts'
+import { json, valueOf } from './respond.ts'
+
+/** What this deployment can do, to anyone with a right in the instance. */
+const authorized = async (context: Context): Promise<void> => {
+  valueOf(await instanceOf(context).describe(await callerOf(context)))
+}
+
+const nodeTypes = async (context: Context): Promise<Response> => {
+  await authorized(context)
+  const schema = (of: v.GenericSchema) => toJsonSchema(of, { errorMode: 'ignore' })
+  const data = NODE_TYPES.map((type) => ({
+    id: type,
+    object: 'node_type',
+    input: schema(ImageInput),
+    output: schema(ImageOutput),
+  }))
+  return json({ data })
+}
+
+const models = async (context: Context): Promise<Response> => {
+  await authorized(context)
+  const data = PROVIDERS.flatMap((provider) =>
+    provider.models.map((card) => {
+      const micros = provider.listedPriceMicros(card.model, { prompt: 'x' })
+      return {
+        id: `${provider.id}/${card.model}`,
+        object: 'model',
+        owned_by: provider.id,
+        types: card.types,
+        quality_rank: card.qualityRank,
+        typical_ms: card.typicalMs,
+        /** Of one job with defaults; null where only the provider's own quote knows it. */
+        price_usd: micros === null ? null : micros / 1_000_000,
+      }
+    }),
+  )
+  return json({ object: 'list', data })
+}
+
+const listOf = (entries: v.ObjectEntries) => v.object({ data: v.array(v.object(entries)) })
+const base = '/v1/instances/:instance'
+
+export const registryRoutes: Route[] = [
+  {
+    method: 'GET',
+    path: `${base}/node-types`,
+    summary: 'What jobs can do, with the schemas of input and output',
+    access: 'key',
+    answers: { 200: listOf({ id: v.string(), object: v.string(), input: v.any(), output: v.any() }) },
+    handle: nodeTypes,
+  },
+  {
+    method: 'GET',
+    path: `${base}/models`,
+    summary: 'Models that jobs may name',
+    access: 'key',
+    answers: {
+      200: listOf({
+        id: v.string(),
+        object: v.literal('model'),
+        owned_by: v.string(),
+        types: v.array(v.string()),
+        quality_rank: v.number(),
+        typical_ms: v.number(),
+        price_usd: v.nullable(v.number()),
+      }),
+    },
+    handle: models,
+  },
+]

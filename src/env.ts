@@ -1,0 +1,16 @@
+import type { Instance } from './instance/instance.ts'
+import type { Lane } from './job/lane.ts'
+
+/** The bindings of wrangler.toml. */
+export type Env = {
+  INSTANCE: DurableObjectNamespace<Instance>
+  LANE: DurableObjectNamespace<Lane>
+  DIRECTORY: D1Database
+  ARTIFACTS: R2Bucket
+  CORS_ORIGINS: string
+  PUBLIC_ARTIFACT_BASE_URL: string
+  ALLOW_PRIVATE_UPSTREAMS: string
+  ROOT_KEY: string
+  MASTER_KEY: string
+  CF_VERSION_METADATA?: WorkerVersionMetadata
+}

@@ -1,0 +1,189 @@
+import * as v from 'valibot'
+import { ProviderLimits, ROLES, SCOPES } from '../contract/instance.ts'
+import type { ProviderLoad } from '../core/admission.ts'
+
+/** All SQL about the instance itself, its API keys, tickets, providers, credentials and limiters. */
+
+const flag = v.pipe(
+  v.number(),
+  v.transform((value) => value !== 0),
+)
+const json = <S extends v.GenericSchema>(schema: S) => v.pipe(v.string(), v.parseJson(), schema)
+
+const KeyRow = v.object({
+  id: v.string(),
+  name: v.string(),
+  role: v.picklist(ROLES),
+  project: v.nullable(v.string()),
+  scopes: json(v.array(v.picklist(SCOPES))),
+  digest: v.string(),
+  created_at_ms: v.number(),
+  expires_at_ms: v.nullable(v.number()),
+})
+export type KeyRow = v.InferOutput<typeof KeyRow>
+
+const ProviderRow = v.object({
+  id: v.string(),
+  enabled: flag,
+  base_url: v.nullable(v.string()),
+  limits: json(ProviderLimits),
+  timeout_ms: v.number(),
+})
+export type ProviderRow = v.InferOutput<typeof ProviderRow>
+
+const CredentialRow = v.object({
+  provider: v.string(),
+  name: v.string(),
+  weight: v.number(),
+  enabled: flag,
+  hint: v.nullable(v.string()),
+  key_id: v.string(),
+  iv: v.string(),
+  ciphertext: v.string(),
+  created_at_ms: v.number(),
+  updated_at_ms: v.number(),
+})
+export type CredentialRow = v.InferOutput<typeof CredentialRow>
+
+const TicketRow = v.object({ key_id: v.nullable(v.string()), expires_at_ms: v.number() })
+
+const LimiterRow = v.object({ name: v.string(), blocked_until_ms: v.number(), full_at_ms: json(v.array(v.number())) })
+
+export class AdminStore {
+  readonly #sql: SqlStorage
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql
+  }
+
+  meta(key: string): string | null {
+    const [row] = this.#sql.exec('SELECT value FROM meta WHERE key = ?', key)
+    return row ? v.parse(v.object({ value: v.string() }), row).value : null
+  }
+
+  setMeta(key: string, value: string): void {
+    this.#sql.exec('INSERT OR REPLACE INTO meta VALUES (?, ?)', key, value)
+  }
+
+  // ---------------------------------------------------------------------------------------------------- keys
+
+  keys(): KeyRow[] {
+    return this.#sql
+      .exec('SELECT * FROM api_keys ORDER BY created_at_ms, id')
+      .toArray()
+      .map((row) => v.parse(KeyRow, row))
+  }
+
+  insertKey(key: KeyRow): void {
+    this.#sql.exec(
+      'INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      key.id,
+      key.name,
+      key.role,
+      key.project,
+      JSON.stringify(key.scopes),
+      key.digest,
+      key.created_at_ms,
+      key.expires_at_ms,
+    )
+  }
+
+  deleteKey(id: string): void {
+    this.#sql.exec('DELETE FROM api_keys WHERE id = ?', id)
+    this.#sql.exec('DELETE FROM tickets WHERE key_id = ?', id)
+  }
+
+  insertTicket(digest: string, keyId: string | null, expiresAtMs: number, now: number): void {
+    this.#sql.exec('DELETE FROM tickets WHERE expires_at_ms <= ?', now)
+    this.#sql.exec('INSERT INTO tickets VALUES (?, ?, ?)', digest, keyId, expiresAtMs)
+  }
+
+  countTickets(now: number): number {
+    return v.parse(
+      v.object({ n: v.number() }),
+      this.#sql.exec('SELECT count(*) AS n FROM tickets WHERE expires_at_ms > ?', now).one(),
+    ).n
+  }
+
+  /** Takes the ticket out: it serves once. `keyId` is null where the super admin asked for it. */
+  takeTicket(digest: string, now: number): { keyId: string | null } | null {
+    const [row] = this.#sql
+      .exec('DELETE FROM tickets WHERE digest = ? RETURNING key_id, expires_at_ms', digest)
+      .toArray()
+    if (!row) return null
+    const ticket = v.parse(TicketRow, row)
+    return ticket.expires_at_ms > now ? { keyId: ticket.key_id } : null
+  }
+
+  // ----------------------------------------------------------------------------------------------- providers
+
+  providers(): ProviderRow[] {
+    return this.#sql
+      .exec('SELECT * FROM providers ORDER BY id')
+      .toArray()
+      .map((row) => v.parse(ProviderRow, row))
+  }
+
+  saveProvider(provider: ProviderRow): void {
+    this.#sql.exec(
+      'INSERT OR REPLACE INTO providers VALUES (?, ?, ?, ?, ?)',
+      provider.id,
+      provider.enabled ? 1 : 0,
+      provider.base_url,
+      JSON.stringify(provider.limits),
+      provider.timeout_ms,
+    )
+  }
+
+  credentials(): CredentialRow[] {
+    return this.#sql
+      .exec('SELECT * FROM credentials ORDER BY provider, name')
+      .toArray()
+      .map((row) => v.parse(CredentialRow, row))
+  }
+
+  saveCredential(credential: CredentialRow): void {
+    this.#sql.exec(
+      'INSERT OR REPLACE INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      credential.provider,
+      credential.name,
+      credential.weight,
+      credential.enabled ? 1 : 0,
+      credential.hint,
+      credential.key_id,
+      credential.iv,
+      credential.ciphertext,
+      credential.created_at_ms,
+      credential.updated_at_ms,
+    )
+  }
+
+  deleteCredential(provider: string, name: string): boolean {
+    return (
+      this.#sql.exec('DELETE FROM credentials WHERE provider = ? AND name = ? RETURNING name', provider, name).toArray()
+        .length > 0
+    )
+  }
+
+  // ------------------------------------------------------------------------------------------------ limiters
+
+  limiters(): Map<string, ProviderLoad> {
+    const rows = this.#sql
+      .exec('SELECT * FROM limiters')
+      .toArray()
+      .map((row) => v.parse(LimiterRow, row))
+    return new Map(
+      rows.map((row) => [row.name, { running: 0, blockedUntilMs: row.blocked_until_ms, fullAtMs: row.full_at_ms }]),
+    )
+  }
+
+  /** Fractions of a millisecond are kept: pacing at thousands a second needs them. */
+  saveLimiter(name: string, load: ProviderLoad): void {
+    this.#sql.exec(
+      'INSERT OR REPLACE INTO limiters VALUES (?, ?, ?)',
+      name,
+      Math.ceil(load.blockedUntilMs),
+      JSON.stringify(load.fullAtMs),
+    )
+  }
+}

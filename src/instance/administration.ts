@@ -1,0 +1,159 @@
+import { ok, type Result, refuse } from '../contract/fault.ts'
+import type { ApiKey, Credential, KeyRequest, ProviderRequest, ProviderView, Scope } from '../contract/instance.ts'
+import { nextRequestAt } from '../core/admission.ts'
+import { LIMITS } from '../limits.ts'
+import { refusesAddress } from '../providers/address.ts'
+import { providerOf } from '../providers/registry.ts'
+import type { AdminStore, CredentialRow } from './admin-store.ts'
+import type { Books } from './books.ts'
+import { hintOf, type Sealed } from './vault.ts'
+import { credentialView, isoTime, keyView } from './views.ts'
+
+/** Keys, providers and credentials of the instance: what the books and the access list are made from. Runs in a transaction. */
+export class Administration {
+  readonly #admin: AdminStore
+  readonly #books: Books
+
+  constructor(admin: AdminStore, books: Books) {
+    this.#admin = admin
+    this.#books = books
+  }
+
+  // ---------------------------------------------------------------------------------------------------- keys
+
+  createKey(request: KeyRequest, id: string, digest: string, now: number): Result<ApiKey> {
+    const keys = this.#admin.keys()
+    if (keys.length >= LIMITS.keysPerInstance)
+      return refuse('conflict', `An instance holds at most ${LIMITS.keysPerInstance} keys.`)
+    if (keys.some((key) => key.name === request.name))
+      return refuse('conflict', 'A key of this name exists.', { param: 'name' })
+    const expiresAtMs = request.expires_at ? Date.parse(request.expires_at) : null
+    if (expiresAtMs !== null && expiresAtMs <= now) {
+      return refuse('invalid_request', 'expires_at must be in the future.', { param: 'expires_at' })
+    }
+    const scopes: Scope[] = request.scopes ?? (request.role === 'admin' ? ['jobs', 'read', 'admin'] : ['jobs', 'read'])
+    const key = {
+      id,
+      name: request.name,
+      role: request.role,
+      project: request.project ?? null,
+      scopes: [...new Set(scopes)],
+      digest,
+      created_at_ms: now,
+      expires_at_ms: expiresAtMs,
+    }
+    this.#admin.insertKey(key)
+    return ok(keyView(key))
+  }
+
+  deleteKey(id: string): Result<null> {
+    if (!this.#admin.keys().some((key) => key.id === id)) return refuse('not_found', 'There is no such key.')
+    this.#admin.deleteKey(id)
+    return ok(null)
+  }
+
+  // ----------------------------------------------------------------------------------------------- providers
+
+  configureProvider(id: string, request: ProviderRequest, allowPrivate: boolean, now: number): Result<ProviderView> {
+    const setup = this.#books.setups.get(id)
+    if (!setup) return noProvider(id)
+    const unsafe = request.base_url ? refusesAddress(request.base_url, allowPrivate) : null
+    if (unsafe) return refuse('invalid_request', `base_url is refused: ${unsafe}`, { param: 'base_url' })
+    const existing = this.#admin.providers().find((row) => row.id === id)
+    this.#admin.saveProvider({
+      id,
+      enabled: request.enabled ?? existing?.enabled ?? true,
+      base_url: request.base_url === undefined ? (existing?.base_url ?? null) : request.base_url,
+      limits: { ...existing?.limits, ...request.limits },
+      timeout_ms: request.timeout_ms ?? existing?.timeout_ms ?? LIMITS.providerTimeoutMs,
+    })
+    this.#books.configure(this.#admin)
+    return this.provider(id, now)
+  }
+
+  provider(id: string, now: number): Result<ProviderView> {
+    const setup = this.#books.setups.get(id)
+    const title = providerOf(id)?.title
+    if (!setup || !title) return noProvider(id)
+    const load = this.#books.load(id)
+    const next = nextRequestAt(load, setup.rules, now)
+    return ok({
+      id,
+      object: 'provider',
+      title,
+      enabled: setup.enabled,
+      base_url: setup.baseUrl,
+      limits: setup.limits,
+      timeout_ms: setup.timeoutMs,
+      limit: this.#books.limiter(id),
+      live: {
+        running: load.running,
+        queued: this.#books.live(id, 'queued') + this.#books.live(id, 'scheduled'),
+        next_request_at: next > now ? isoTime(Math.ceil(next)) : null,
+      },
+      credentials: setup.credentials.length,
+    })
+  }
+
+  // --------------------------------------------------------------------------------------------- credentials
+
+  credentials(provider: string): Result<Credential[]> {
+    const setup = this.#books.setups.get(provider)
+    return setup ? ok(setup.credentials.map(credentialView)) : noProvider(provider)
+  }
+
+  /** `secret` is null where an existing one stays. */
+  saveCredential(
+    provider: string,
+    name: string,
+    change: {
+      secret: { sealed: Sealed; plain: string } | null
+      weight?: number | undefined
+      enabled?: boolean | undefined
+    },
+    mode: 'create' | 'update',
+    now: number,
+  ): Result<Credential> {
+    const setup = this.#books.setups.get(provider)
+    if (!setup) return noProvider(provider)
+    const existing = setup.credentials.find((item) => item.name === name)
+    if (mode === 'create' && existing)
+      return refuse('conflict', 'A credential of this name exists: change it with PATCH.', { param: 'name' })
+    if (mode === 'update' && !existing) return refuse('not_found', 'There is no such credential.')
+    if (!existing && setup.credentials.length >= LIMITS.credentialsPerProvider) {
+      return refuse('conflict', `A provider holds at most ${LIMITS.credentialsPerProvider} credentials.`)
+    }
+    const sealed = change.secret
+      ? {
+          key_id: change.secret.sealed.keyId,
+          iv: change.secret.sealed.iv,
+          ciphertext: change.secret.sealed.ciphertext,
+          hint: hintOf(change.secret.plain),
+        }
+      : existing
+    if (!sealed) return refuse('invalid_request', 'A new credential needs a secret.', { param: 'secret' })
+    const row: CredentialRow = {
+      provider,
+      name,
+      weight: change.weight ?? existing?.weight ?? 1,
+      enabled: change.enabled ?? existing?.enabled ?? true,
+      hint: sealed.hint,
+      key_id: sealed.key_id,
+      iv: sealed.iv,
+      ciphertext: sealed.ciphertext,
+      created_at_ms: existing?.created_at_ms ?? now,
+      updated_at_ms: now,
+    }
+    this.#admin.saveCredential(row)
+    this.#books.configure(this.#admin)
+    return ok(credentialView(row))
+  }
+
+  deleteCredential(provider: string, name: string): Result<null> {
+    if (!this.#admin.deleteCredential(provider, name)) return refuse('not_found', 'There is no such credential.')
+    this.#books.configure(this.#admin)
+    return ok(null)
+  }
+}
+
+const noProvider = (id: string) => refuse('not_found', `There is no provider "${id}".`)

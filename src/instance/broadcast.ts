@@ -1,0 +1,231 @@
+import * as v from 'valibot'
+import { type Event, endsJob } from '../contract/event.ts'
+import { LIMITS } from '../limits.ts'
+import type { EventFilter, EventStore } from './event-store.ts'
+
+/**
+ * Subscribers and what they are sent. Each has a cursor, the number up to which it has seen the story. One that has
+ * caught up is sent events as they are committed; one that has not reads them from the store, in bounded steps. So it
+ * sees every durable event once and in order, however it joined.
+ */
+export type Subscription = {
+  filter: EventFilter
+  /** Whose right it is; null for the super admin. */
+  keyId: string | null
+  expiresAtMs: number | null
+  cursor: number
+}
+
+type Subscriber = Subscription & {
+  live: boolean
+  send(event: Event, text: string): void
+  end(code: number, reason: string): void
+}
+
+const Attachment = v.object({
+  filter: v.object({ job: v.nullable(v.string()), project: v.nullable(v.string()) }),
+  keyId: v.nullable(v.string()),
+  expiresAtMs: v.nullable(v.number()),
+})
+
+const NORMAL = 1000
+const POLICY = 1008
+const TRY_LATER = 1013
+
+export class Broadcast {
+  readonly #state: DurableObjectState
+  readonly #events: EventStore
+  readonly #head: () => number
+  readonly #sockets = new Map<WebSocket, Subscriber>()
+  readonly #all = new Set<Subscriber>()
+
+  constructor(state: DurableObjectState, events: EventStore, head: () => number) {
+    this.#state = state
+    this.#events = events
+    this.#head = head
+    state.setWebSocketAutoResponse(new WebSocketRequestResponsePair('ping', 'pong'))
+    // The actor hibernates only when it is idle, and then everybody had caught up.
+    for (const socket of state.getWebSockets()) {
+      const attached = v.safeParse(Attachment, socket.deserializeAttachment())
+      if (attached.success) this.#add(socketSubscriber(socket, { ...attached.output, cursor: head() }, true), socket)
+    }
+  }
+
+  get full(): boolean {
+    return this.#all.size >= LIMITS.subscribersPerInstance
+  }
+
+  /** Accepts the upgrade. `ended` says that the job of the filter is over: nothing will follow its last event. */
+  openSocket(subscription: Subscription, ended: boolean): Response {
+    const { 0: client, 1: server } = new WebSocketPair()
+    this.#state.acceptWebSocket(server)
+    const { filter, keyId, expiresAtMs } = subscription
+    server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
+    const subscriber = socketSubscriber(server, subscription, false)
+    this.#add(subscriber, server)
+    this.#begin(subscriber, ended)
+    return new Response(null, { status: 101, webSocket: client })
+  }
+
+  /** Server-sent events (WHATWG HTML, 9.2). The stream keeps the actor awake while it is open. */
+  openStream(subscription: Subscription, ended: boolean): Response {
+    let subscriber: Subscriber | undefined
+    let keepAlive: ReturnType<typeof setInterval> | undefined
+    const encoder = new TextEncoder()
+    const stream = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        subscriber = streamSubscriber(controller, encoder, subscription, () => clearInterval(keepAlive))
+        keepAlive = setInterval(() => controller.enqueue(encoder.encode(': keep-alive\n\n')), LIMITS.sseKeepAliveMs)
+        this.#add(subscriber)
+        this.#begin(subscriber, ended)
+      },
+      cancel: () => {
+        clearInterval(keepAlive)
+        if (subscriber) this.#all.delete(subscriber)
+      },
+    })
+    return new Response(stream, {
+      headers: {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+      },
+    })
+  }
+
+  /** Durable events, in order, after their commit. */
+  publish(events: { event: Event; project: string | null }[], now: number): void {
+    if (this.#all.size === 0) return
+    for (const { event, project } of events) {
+      const text = JSON.stringify(event)
+      for (const subscriber of this.#all) {
+        if (!subscriber.live || event.seq <= subscriber.cursor) continue
+        if (this.#expired(subscriber, now)) continue
+        subscriber.cursor = event.seq
+        if (sees(subscriber.filter, event.job, project)) this.#deliver(subscriber, event, text)
+      }
+    }
+  }
+
+  /** What is told but not kept: it bears the number of the last durable event and moves no cursor. */
+  progress(job: string, project: string | null, at: string, data: Event['data']): void {
+    const event: Event = { seq: this.#head(), type: 'job.progress', job, at, data }
+    const text = JSON.stringify(event)
+    for (const subscriber of this.#all) {
+      if (subscriber.live && sees(subscriber.filter, job, project)) this.#deliver(subscriber, event, text)
+    }
+  }
+
+  get hasSubscribers(): boolean {
+    return this.#all.size > 0
+  }
+
+  /** A revoked key sees nothing more. */
+  closeKey(keyId: string): void {
+    for (const subscriber of this.#all) if (subscriber.keyId === keyId) this.#close(subscriber, POLICY, 'key revoked')
+  }
+
+  closeAll(reason: string): void {
+    for (const subscriber of this.#all) this.#close(subscriber, POLICY, reason)
+  }
+
+  /** A socket that its client closed. */
+  forget(socket: WebSocket): void {
+    const subscriber = this.#sockets.get(socket)
+    if (subscriber) this.#all.delete(subscriber)
+    this.#sockets.delete(socket)
+  }
+
+  #add(subscriber: Subscriber, socket?: WebSocket): void {
+    this.#all.add(subscriber)
+    if (socket) this.#sockets.set(socket, subscriber)
+  }
+
+  #begin(subscriber: Subscriber, ended: boolean): void {
+    const { first } = this.#events.bounds()
+    if (subscriber.cursor < first - 1) {
+      const gap: Event = {
+        seq: first - 1,
+        type: 'stream.gap',
+        job: null,
+        at: new Date().toISOString(),
+        data: { after: subscriber.cursor, first },
+      }
+      subscriber.send(gap, JSON.stringify(gap))
+      subscriber.cursor = first - 1
+    }
+    this.#catchUp(subscriber, ended)
+  }
+
+  #catchUp(subscriber: Subscriber, ended: boolean): void {
+    if (!this.#all.has(subscriber)) return
+    const { events, cursor } = this.#events.after(subscriber.cursor, subscriber.filter, this.#head())
+    for (const event of events) {
+      if (!this.#deliver(subscriber, event, JSON.stringify(event))) return
+    }
+    subscriber.cursor = cursor
+    if (cursor < this.#head()) {
+      setTimeout(() => this.#catchUp(subscriber, ended), 0)
+      return
+    }
+    subscriber.live = true
+    if (ended) this.#close(subscriber, NORMAL, 'job ended')
+  }
+
+  /** False where the subscription ended with this event. */
+  #deliver(subscriber: Subscriber, event: Event, text: string): boolean {
+    try {
+      subscriber.send(event, text)
+    } catch {
+      this.#close(subscriber, TRY_LATER, 'too slow')
+      return false
+    }
+    if (subscriber.filter.job === null || !endsJob(event.type)) return true
+    this.#close(subscriber, NORMAL, 'job ended')
+    return false
+  }
+
+  #expired(subscriber: Subscriber, now: number): boolean {
+    if (subscriber.expiresAtMs === null || subscriber.expiresAtMs > now) return false
+    this.#close(subscriber, POLICY, 'key expired')
+    return true
+  }
+
+  #close(subscriber: Subscriber, code: number, reason: string): void {
+    this.#all.delete(subscriber)
+    subscriber.end(code, reason)
+  }
+}
+
+const sees = (filter: EventFilter, job: string | null, project: string | null): boolean =>
+  (filter.job === null || filter.job === job) && (filter.project === null || filter.project === project)
+
+const socketSubscriber = (socket: WebSocket, subscription: Subscription, live: boolean): Subscriber => ({
+  ...subscription,
+  live,
+  send: (_event, text) => socket.send(text),
+  end: (code, reason) => socket.close(code, reason),
+})
+
+/** Bytes that may wait for a slow reader of a stream before it is dropped; it can resume where it was. */
+const STREAM_BACKLOG = 1024
+
+const streamSubscriber = (
+  controller: ReadableStreamDefaultController<Uint8Array>,
+  encoder: TextEncoder,
+  subscription: Subscription,
+  stop: () => void,
+): Subscriber => ({
+  ...subscription,
+  live: false,
+  send: (event, text) => {
+    // The default queue counts chunks.
+    if ((controller.desiredSize ?? 0) < -STREAM_BACKLOG) throw new Error('the reader is too slow')
+    const id = event.type === 'job.progress' ? '' : `id: ${event.seq}\n`
+    controller.enqueue(encoder.encode(`${id}event: ${event.type}\ndata: ${text}\n\n`))
+  },
+  end: () => {
+    stop()
+    controller.close()
+  },
+})

@@ -1,0 +1,104 @@
+import * as v from 'valibot'
+import { DURABLE_EVENTS, type DurableEvent, type Event } from '../contract/event.ts'
+import type { Json } from '../contract/fields.ts'
+import { LIMITS } from '../limits.ts'
+
+/** The instance's story: numbered from 1 without gaps, written in the transaction of what it tells. */
+
+const EventRow = v.object({
+  seq: v.number(),
+  job: v.string(),
+  type: v.picklist(DURABLE_EVENTS),
+  at_ms: v.number(),
+  data: v.string(),
+})
+
+/** What a subscriber may and wants to see: one job, one project, or all. */
+export type EventFilter = { job: string | null; project: string | null }
+
+/** Events looked at in one go for a subscriber of one project: other projects' events must not make a long turn. */
+const SCAN = 5_000
+
+export class EventStore {
+  readonly #sql: SqlStorage
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql
+  }
+
+  append(
+    seq: number,
+    job: { id: string; project: string | null },
+    type: DurableEvent,
+    atMs: number,
+    data: { [key: string]: Json },
+  ): Event {
+    this.#sql.exec(
+      'INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, ?, ?, ?, ?, ?)',
+      seq,
+      job.id,
+      job.project,
+      type,
+      atMs,
+      JSON.stringify(data),
+    )
+    return { seq, type, job: job.id, at: new Date(atMs).toISOString(), data }
+  }
+
+  /** First and last number kept; `last` is 0 before the first event. */
+  bounds(): { first: number; last: number } {
+    const Row = v.object({ first: v.nullable(v.number()), last: v.nullable(v.number()) })
+    const row = this.#sql
+      .exec('SELECT (SELECT min(seq) FROM events) AS first, (SELECT max(seq) FROM events) AS last')
+      .one()
+    const { first, last } = v.parse(Row, row)
+    return { first: first ?? 1, last: last ?? 0 }
+  }
+
+  /** The next events behind `cursor`, and the number up to which the story has now been read. */
+  after(cursor: number, filter: EventFilter, head: number): { events: Event[]; cursor: number } {
+    const events = this.#read(cursor, filter)
+    const last = events.at(-1)
+    if (last && events.length === LIMITS.replayEvents) return { events, cursor: last.seq }
+    return { events, cursor: filter.project === null || filter.job ? head : Math.min(head, cursor + SCAN) }
+  }
+
+  #read(cursor: number, filter: EventFilter): Event[] {
+    const limit = LIMITS.replayEvents
+    if (filter.job) {
+      return this.#events(
+        'SELECT * FROM events WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?',
+        filter.job,
+        cursor,
+        limit,
+      )
+    }
+    if (filter.project === null)
+      return this.#events('SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?', cursor, limit)
+    return this.#events(
+      'SELECT * FROM events WHERE seq > ? AND seq <= ? AND project = ? ORDER BY seq LIMIT ?',
+      cursor,
+      cursor + SCAN,
+      filter.project,
+      limit,
+    )
+  }
+
+  #events(query: string, ...bindings: (string | number)[]): Event[] {
+    return this.#sql
+      .exec(query, ...bindings)
+      .toArray()
+      .map(toEvent)
+  }
+}
+
+const toEvent = (raw: Record<string, SqlStorageValue>): Event => {
+  const row = v.parse(EventRow, raw)
+  return {
+    seq: row.seq,
+    type: row.type,
+    job: row.job,
+    at: new Date(row.at_ms).toISOString(),
+    data: JSON.parse(row.data) as Event['data'],
+  }
+}

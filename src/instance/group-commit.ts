@@ -1,0 +1,58 @@
+import { LIMITS } from '../limits.ts'
+
+type Operation = { run(): void; settle(): void; fail(error: unknown): void }
+
+/**
+ * Calls that arrive together are applied together: one transaction, one commit, one fsync. A call's promise resolves
+ * when its operation was applied; the platform's output gate then holds the answer until the commit is on disk.
+ *
+ * `transact` runs what it is given in one transaction and throws only if all of it was rolled back; then each operation
+ * is tried in a transaction of its own, so that a bad one does not fail its neighbours.
+ */
+export class GroupCommit {
+  readonly #transact: (operations: (() => void)[]) => void
+  #waiting: Operation[] = []
+  #scheduled = false
+
+  constructor(transact: (operations: (() => void)[]) => void) {
+    this.#transact = transact
+  }
+
+  apply<T>(operation: () => T): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    // Kept until the transaction is through: the result of a rolled back one must not be told.
+    const results: T[] = []
+    this.#waiting.push({
+      run: () => results.splice(0, 1, operation()),
+      settle: () => results.forEach((result) => void resolve(result)),
+      fail: reject,
+    })
+    this.#schedule()
+    return promise
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    // A macrotask: whatever has already arrived at the actor joins the group.
+    setTimeout(() => this.#flush(), 0)
+  }
+
+  #flush(): void {
+    this.#scheduled = false
+    const group = this.#waiting.splice(0, LIMITS.groupCommitOperations)
+    if (this.#waiting.length > 0) this.#schedule()
+    if (!this.#try(group)) for (const operation of group) this.#try([operation], operation.fail)
+  }
+
+  #try(group: Operation[], fail: (error: unknown) => void = () => undefined): boolean {
+    try {
+      this.#transact(group.map((operation) => operation.run))
+      for (const operation of group) operation.settle()
+      return true
+    } catch (error) {
+      fail(error)
+      return false
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import type { Assignment, AttemptRef } from '../contract/rpc.ts'
+import { refText } from '../contract/rpc.ts'
+import type { LaneRpc } from '../job/lane-rpc.ts'
+import { LIMITS } from '../limits.ts'
+
+/**
+ * The Instance's side of its lanes. A lane's lease is kept here, in memory: what is durable is which lane a job runs in.
+ * After a restart every lease has run out, so every lane with work is asked at once what became of it.
+ */
+export class Lanes {
+  readonly #lane: (number: number) => LaneRpc
+  /** When each lane was last heard of, in ms since the epoch. */
+  readonly #heardAt = new Map<number, number>()
+  /** Attempts on their way to a lane: it cannot know them yet. */
+  readonly #underway = new Set<string>()
+  readonly #asking = new Set<number>()
+
+  constructor(lane: (number: number) => LaneRpc) {
+    this.#lane = lane
+  }
+
+  heard(lane: number, now: number): void {
+    this.#heardAt.set(lane, now)
+  }
+
+  /** Hands out work. A lane that cannot be reached loses its lease, so that it is asked soon. */
+  async assign(lane: number, assignments: Assignment[], now: number): Promise<void> {
+    const refs = assignments.map(refText)
+    for (const ref of refs) this.#underway.add(ref)
+    this.heard(lane, now)
+    try {
+      await this.#lane(lane).assign(assignments)
+    } catch {
+      this.#heardAt.delete(lane)
+    } finally {
+      for (const ref of refs) this.#underway.delete(ref)
+    }
+  }
+
+  /** Work handed out in the answer to a lane's own report: it is not lost before that answer could arrive. */
+  handedOver(lane: number, now: number): void {
+    this.heard(lane, now)
+  }
+
+  async stop(lane: number, refs: AttemptRef[]): Promise<void> {
+    // A lane that cannot be reached has stopped already, or is told in the answer to its next report.
+    await this.#lane(lane)
+      .stop(refs)
+      .catch(() => undefined)
+  }
+
+  /** When the first lease of a lane with work runs out, or null. */
+  nextExpiry(loads: readonly number[]): number | null {
+    let next: number | null = null
+    loads.forEach((load, lane) => {
+      if (load === 0 || this.#asking.has(lane)) return
+      const expiry = (this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs
+      next = next === null ? expiry : Math.min(next, expiry)
+    })
+    return next
+  }
+
+  /** Lanes with work that were not heard of for a lease. */
+  silent(loads: readonly number[], now: number): number[] {
+    return loads.flatMap((load, lane) =>
+      load > 0 && !this.#asking.has(lane) && (this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs <= now ? [lane] : [],
+    )
+  }
+
+  /** Asks a lane after its attempts; answers those it does not know, or null where it could not be asked. */
+  async unknown(lane: number, refs: AttemptRef[], now: () => number): Promise<AttemptRef[] | null> {
+    const settled = refs.filter((ref) => !this.#underway.has(refText(ref)))
+    this.#asking.add(lane)
+    try {
+      const known = new Set(await this.#lane(lane).check(settled))
+      this.heard(lane, now())
+      return settled.filter((ref) => !known.has(refText(ref)))
+    } catch {
+      // Asked again in a second.
+      this.#heardAt.set(lane, now() - LIMITS.leaseMs + 1_000)
+      return null
+    } finally {
+      this.#asking.delete(lane)
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import type { InstanceConfig } from '../contract/instance.ts'
+import type { Env } from '../env.ts'
+import { migrate } from '../storage/migrations.ts'
+import { Access } from './access.ts'
+import { AdminStore } from './admin-store.ts'
+import { Administration } from './administration.ts'
+import { systemAmbient } from './ambient.ts'
+import { Books } from './books.ts'
+import { Broadcast } from './broadcast.ts'
+import { EventStore } from './event-store.ts'
+import { JobStore } from './job-store.ts'
+import { Lanes } from './lanes.ts'
+import { Scheduler } from './scheduler.ts'
+import { INSTANCE_MIGRATIONS } from './schema.ts'
+import { Waiters } from './waiters.ts'
+
+/** What the instance is, kept in its own database. */
+export type Identity = {
+  id: string
+  organization: string | null
+  created_at_ms: number
+  config: InstanceConfig
+  deleting: boolean
+}
+
+/** The parts of a provisioned Instance, wired. One that is not provisioned has none, and stores nothing. */
+export type Parts = {
+  identity: Identity
+  admin: AdminStore
+  jobs: JobStore
+  events: EventStore
+  books: Books
+  access: Access
+  administration: Administration
+  scheduler: Scheduler
+  broadcast: Broadcast
+  lanes: Lanes
+  waiters: Waiters
+}
+
+export const isProvisioned = (sql: SqlStorage): boolean =>
+  sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'").toArray().length > 0
+
+export const openParts = (state: DurableObjectState, env: Env, now: number, founding?: Identity): Parts => {
+  const { sql } = state.storage
+  migrate(sql, state.storage, INSTANCE_MIGRATIONS, now)
+  const admin = new AdminStore(sql)
+  if (founding) saveIdentity(admin, founding)
+  const identity = founding ?? (JSON.parse(admin.meta('instance') ?? '{}') as Identity)
+  const jobs = new JobStore(sql)
+  const events = new EventStore(sql)
+  const books = new Books(identity.id)
+  books.reload(jobs, events, admin)
+  const access = new Access()
+  access.reload(admin)
+  return {
+    identity,
+    admin,
+    jobs,
+    events,
+    books,
+    access,
+    administration: new Administration(admin, books),
+    scheduler: new Scheduler(jobs, events, admin, books, systemAmbient),
+    broadcast: new Broadcast(state, events, () => books.seq),
+    lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`)),
+    waiters: new Waiters(),
+  }
+}
+
+export const saveIdentity = (admin: AdminStore, identity: Identity): void =>
+  admin.setMeta('instance', JSON.stringify(identity))

@@ -1,0 +1,212 @@
+import { type Fault, fault } from '../contract/fault.ts'
+import type { ImageArtifact, ImageInput } from '../contract/image.ts'
+import type { Assignment, AttemptEnd } from '../contract/rpc.ts'
+import { FAULT_TABLE } from '../core/outcome.ts'
+import type { Vault } from '../instance/vault.ts'
+import { createHttp } from '../providers/http.ts'
+import type { Call, Done, Failed, Outcome, Provider } from '../providers/provider.ts'
+import { findModel } from '../providers/registry.ts'
+import { storeGenerated } from './images.ts'
+import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
+
+/** What an attempt needs of the world around it. */
+export type Tools = {
+  instance: string
+  vault: Vault
+  artifacts: R2Bucket
+  allowPrivate: boolean
+  signal: AbortSignal
+  now(): number
+  progress(progress: number, message: string): void
+  /** Makes the point reached durable. The output gate lets nothing out before it is. */
+  keep(resume: string): void
+}
+
+/** Over, or waiting for the provider: `parked` goes on from its resume when it is due. */
+export type Step = { kind: 'ended'; end: AttemptEnd } | { kind: 'parked'; resume: string; dueAtMs: number }
+
+/**
+ * One attempt as a pipeline: open the credential, call or poll the provider, store what came, say how it ended. It never
+ * throws and never decides: what follows is for the Instance.
+ */
+export const runAttempt = async (assignment: Assignment, resumeText: string | null, tools: Tools): Promise<Step> => {
+  const startedAtMs = tools.now()
+  try {
+    const resume = resumeText === null ? null : readResume(resumeText)
+    if (resume?.stage === 'store') return await store(assignment, resume, tools)
+    return await drive(assignment, resume, resume?.startedAtMs ?? startedAtMs, tools)
+  } catch (error) {
+    // A bug of ours: the request may have been sent, and nothing more is known.
+    logBug(assignment, error)
+    const unknown: Failed = {
+      kind: 'fault',
+      code: 'outcome_unknown',
+      message: 'Switchyard failed while it drove the attempt.',
+    }
+    return ended(unknown, tools.now() - startedAtMs, 0)
+  }
+}
+
+const drive = async (
+  assignment: Assignment,
+  resume: Extract<Resume, { stage: 'poll' }> | null,
+  startedAtMs: number,
+  tools: Tools,
+): Promise<Step> => {
+  const found = findModel(assignment.model)
+  if (!found) return ended({ kind: 'fault', code: 'no_provider', message: 'This version knows no such model.' }, 0, 0)
+  const secret = await tools.vault.open(assignment.credential.sealed, assignment.credential.identity)
+  if (secret === null)
+    return ended(
+      { kind: 'fault', code: 'provider_auth_failed', message: 'The credential cannot be opened with this master key.' },
+      0,
+      0,
+    )
+  const call = callOf(assignment, found.card.model, secret, tools)
+  if (resume === null) tools.progress(0.02, `sent to ${found.provider.id}`)
+  const outcome = await ask(found.provider, call, resume, assignment, tools)
+  if (outcome.kind === 'wait') {
+    const elapsedMs = tools.now() - startedAtMs
+    tools.progress(
+      outcome.progress ?? guessProgress(elapsedMs, found.card.typicalMs),
+      `${found.provider.id} works on it`,
+    )
+    const text = writeResume({ stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs })
+    return { kind: 'parked', resume: text, dueAtMs: tools.now() + outcome.pollAfterMs }
+  }
+  if (outcome.kind === 'fault') return ended(outcome, tools.now() - startedAtMs, 0, resumeOfFault(outcome, startedAtMs))
+  const next: Resume = {
+    stage: 'store',
+    done: outcome,
+    startedAtMs,
+    doneAtMs: tools.now(),
+    madeBy: assignment.attempt,
+    booked: false,
+  }
+  return store(assignment, next, tools)
+}
+
+const ask = (
+  provider: Provider,
+  call: Call,
+  resume: Extract<Resume, { stage: 'poll' }> | null,
+  assignment: Assignment,
+  tools: Tools,
+): Promise<Outcome> => {
+  const leftMs = Math.max(1, assignment.deadlineAtMs - tools.now())
+  const http = createHttp({
+    timeoutMs: Math.min(assignment.timeoutMs, leftMs),
+    allowPrivate: tools.allowPrivate,
+    signal: tools.signal,
+  })
+  return resume ? provider.poll(call, resume.checkpoint, http) : provider.start(call, http)
+}
+
+const store = async (
+  assignment: Assignment,
+  resume: Extract<Resume, { stage: 'store' }>,
+  tools: Tools,
+): Promise<Step> => {
+  const providerMs = resume.booked ? 0 : resume.doneAtMs - resume.startedAtMs
+  const storeStartedMs = tools.now()
+  const text = writeResume(resume)
+  if (isKeepable(text)) tools.keep(text)
+  const images: ImageArtifact[] = []
+  for (const [index, image] of resume.done.images.entries()) {
+    // The provider withheld this one; the safe ones count.
+    if (!image.safe) continue
+    tools.progress(0.95, `storing image ${index + 1} of ${resume.done.images.length}`)
+    const place = { instance: tools.instance, job: assignment.job, attempt: resume.madeBy, index }
+    const stored = await storeGenerated(tools, place, image, assignment)
+    if (!stored.ok) {
+      const again: Resume = { ...resume, booked: true }
+      const failed: Failed = {
+        kind: 'fault',
+        code: tools.signal.aborted ? 'canceled' : 'artifact_failed',
+        message: stored.message,
+        providerRequestId: resume.done.providerRequestId,
+        costMicros: costOf(resume),
+      }
+      const storeMs = tools.now() - storeStartedMs
+      return ended(failed, providerMs, storeMs, stored.retryable && isKeepable(text) ? writeResume(again) : null)
+    }
+    images.push(stored.image)
+  }
+  const end: AttemptEnd = {
+    output: { images },
+    fault: null,
+    costMicros: costOf(resume),
+    providerRequestId: resume.done.providerRequestId,
+    providerMs,
+    storeMs: tools.now() - storeStartedMs,
+    resume: null,
+  }
+  return { kind: 'ended', end }
+}
+
+const costOf = (resume: { done: Done; booked: boolean }): number | null => (resume.booked ? 0 : resume.done.costMicros)
+
+const callOf = (assignment: Assignment, model: string, secret: string, tools: Tools): Call => ({
+  job: assignment.job,
+  attempt: assignment.attempt,
+  type: assignment.type,
+  model,
+  input: JSON.parse(assignment.input) as ImageInput,
+  baseUrl: assignment.baseUrl,
+  secret,
+  maxCostMicros: assignment.maxCostMicros,
+  nowMs: tools.now(),
+})
+
+const ended = (failed: Failed, providerMs: number, storeMs: number, resume: string | null = null): Step => ({
+  kind: 'ended',
+  end: {
+    output: null,
+    fault: faultOf(failed),
+    costMicros:
+      failed.costMicros === undefined ? (FAULT_TABLE[failed.code].bought === 'nothing' ? 0 : null) : failed.costMicros,
+    providerRequestId: failed.providerRequestId ?? null,
+    providerMs,
+    storeMs,
+    resume,
+  },
+})
+
+const OURS = new Set<Failed['code']>([
+  'artifact_failed',
+  'canceled',
+  'no_provider',
+  'budget_exceeded',
+  'outcome_unknown',
+])
+
+const faultOf = (failed: Failed): Fault =>
+  fault(failed.code, failed.message, {
+    source: OURS.has(failed.code) ? 'switchyard' : 'provider',
+    ...(failed.param === undefined ? {} : { param: failed.param }),
+    ...(failed.retryAfterMs === undefined ? {} : { retryAfterMs: failed.retryAfterMs }),
+  })
+
+/** A fault that carries a checkpoint lets the next attempt go on polling instead of calling anew. */
+const resumeOfFault = (failed: Failed, startedAtMs: number): string | null =>
+  failed.checkpoint === undefined ? null : writeResume({ stage: 'poll', checkpoint: failed.checkpoint, startedAtMs })
+
+/** Where the provider tells no progress: the share of a usual run that has passed, never quite the whole. */
+const guessProgress = (elapsedMs: number, typicalMs: number): number =>
+  Math.round(Math.min(0.9, 0.05 + (0.85 * elapsedMs) / typicalMs) * 100) / 100
+
+const logBug = (assignment: Assignment, error: unknown): void => {
+  const { name, stack } = error instanceof Error ? error : { name: 'unknown', stack: '' }
+  // Not the message: it could repeat the input.
+  const where = stack?.split('\n').slice(1, 4).join(' ').slice(0, 500)
+  console.error(
+    JSON.stringify({
+      level: 'error',
+      event: 'attempt.bug',
+      job: assignment.job,
+      attempt: assignment.attempt,
+      name,
+      where,
+    }),
+  )
+}

@@ -1,0 +1,15 @@
+import type { Assignment, AttemptRef, Report, ReportReply, Wire } from '../contract/rpc.ts'
+
+/** What the Instance asks of a lane. Every call may be repeated. */
+export type LaneRpc = {
+  assign(assignments: Assignment[]): Promise<void>
+  /** Those of the attempts that the lane drives, as `job/attempt`. */
+  check(attempts: AttemptRef[]): Promise<string[]>
+  stop(attempts: AttemptRef[]): Promise<void>
+  destroy(): Promise<void>
+}
+
+/** What a lane asks of its Instance. Reports may be repeated; only the first counts. */
+export type InstanceRpc = {
+  report(lane: number, reports: Wire<Report[]>): Promise<Wire<ReportReply>>
+}

@@ -1,0 +1,148 @@
+import { DurableObject } from 'cloudflare:workers'
+import { type Assignment, type AttemptRef, type Report, type ReportReply, refText } from '../contract/rpc.ts'
+import { earliest } from '../core/alarm.ts'
+import type { Env } from '../env.ts'
+import { createVault, type Vault } from '../instance/vault.ts'
+import { LIMITS } from '../limits.ts'
+import { migrate } from '../storage/migrations.ts'
+import { runAttempt, type Step } from './attempt.ts'
+import type { LaneRpc } from './lane-rpc.ts'
+import { LaneStore } from './lane-store.ts'
+import { Outbox } from './outbox.ts'
+import { LANE_MIGRATIONS } from './schema.ts'
+
+/** A job actor at work: what ends it, and what it is about. */
+type Actor = { abort: AbortController; assignment: Assignment }
+
+/**
+ * A lane hosts up to six job actors of one instance, each driving one attempt. It is named `{instance}/{number}`. What an
+ * actor has reached is kept in the lane's database; the alarm takes it up again when the provider is to be asked anew, and
+ * after a restart. A lane decides nothing about a job: it reports, and does what the answer says.
+ */
+export class Lane extends DurableObject<Env> implements LaneRpc {
+  readonly #store: LaneStore
+  readonly #vault: Vault
+  readonly #outbox: Outbox
+  readonly #actors = new Map<string, Actor>()
+  readonly #instance: string
+
+  constructor(state: DurableObjectState, env: Env) {
+    super(state, env)
+    migrate(state.storage.sql, state.storage, LANE_MIGRATIONS, Date.now())
+    const [instance = '', number = '0'] = (state.id.name ?? '').split('/')
+    this.#instance = instance
+    this.#store = new LaneStore(state.storage.sql)
+    this.#vault = createVault(env.MASTER_KEY)
+    this.#outbox = new Outbox(
+      Number(number),
+      () => env.INSTANCE.getByName(instance),
+      (sent, reply) => this.#onReply(sent, reply),
+    )
+  }
+
+  async assign(assignments: Assignment[]): Promise<void> {
+    for (const assignment of assignments) this.#begin(assignment, assignment.resume)
+  }
+
+  async check(attempts: AttemptRef[]): Promise<string[]> {
+    this.#takeUpDue()
+    const kept = new Set(this.#store.all().map((item) => refText(item.assignment)))
+    return attempts
+      .filter((ref) => this.#actors.has(refText(ref)) || this.#outbox.holds(ref) || kept.has(refText(ref)))
+      .map(refText)
+  }
+
+  async stop(attempts: AttemptRef[]): Promise<void> {
+    for (const ref of attempts) {
+      this.#store.forget(ref)
+      this.#actors.get(refText(ref))?.abort.abort()
+    }
+  }
+
+  /** The instance is being deleted: stop everything and keep nothing. */
+  async destroy(): Promise<void> {
+    for (const actor of this.#actors.values()) actor.abort.abort()
+    this.#actors.clear()
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
+    migrate(this.ctx.storage.sql, this.ctx.storage, LANE_MIGRATIONS, Date.now())
+  }
+
+  override async alarm(): Promise<void> {
+    this.#takeUpDue()
+  }
+
+  // ------------------------------------------------------------------------------------------------- private
+
+  #takeUpDue(): void {
+    const now = Date.now()
+    for (const kept of this.#store.all()) {
+      if (kept.dueAtMs <= now) this.#begin(kept.assignment, kept.resume)
+    }
+    this.#setAlarm(now)
+  }
+
+  /** Starts an actor, unless the attempt already has one. It runs on after the call that began it. */
+  #begin(assignment: Assignment, resume: string | null): void {
+    const ref = refText(assignment)
+    if (this.#actors.has(ref)) return
+    const actor: Actor = { abort: new AbortController(), assignment }
+    this.#actors.set(ref, actor)
+    this.ctx.waitUntil(this.#run(ref, actor, resume))
+  }
+
+  async #run(ref: string, actor: Actor, resume: string | null): Promise<void> {
+    const { assignment } = actor
+    const step = await runAttempt(assignment, resume, {
+      instance: this.#instance,
+      vault: this.#vault,
+      artifacts: this.env.ARTIFACTS,
+      allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
+      signal: actor.abort.signal,
+      now: () => Date.now(),
+      progress: (progress, message) =>
+        this.#tell(actor, { kind: 'progress', job: assignment.job, attempt: assignment.attempt, progress, message }),
+      keep: (text) => this.#keep(actor, text, Date.now()),
+    })
+    this.#actors.delete(ref)
+    // Whoever stopped it knows how it ended.
+    if (!actor.abort.signal.aborted) this.#after(actor, step)
+  }
+
+  #after(actor: Actor, step: Step): void {
+    const { assignment } = actor
+    if (step.kind === 'parked') this.#keep(actor, step.resume, step.dueAtMs)
+    else this.#tell(actor, { kind: 'end', job: assignment.job, attempt: assignment.attempt, end: step.end })
+  }
+
+  #keep(actor: Actor, resume: string, dueAtMs: number): void {
+    if (actor.abort.signal.aborted) return
+    this.#store.keep(actor.assignment, resume, dueAtMs)
+    this.#setAlarm(Date.now())
+  }
+
+  #tell(actor: Actor, report: Report): void {
+    if (!actor.abort.signal.aborted) this.ctx.waitUntil(this.#outbox.post(report))
+  }
+
+  #onReply(sent: Report[], reply: ReportReply): void {
+    for (const report of sent) if (report.kind === 'end') this.#store.forget(report)
+    for (const ref of reply.stop) {
+      this.#store.forget(ref)
+      this.#actors.get(refText(ref))?.abort.abort()
+    }
+    for (const assignment of reply.assign) this.#begin(assignment, assignment.resume)
+  }
+
+  /** Rings for the next poll; and, while actors with a kept point are at work, after a lease, in case they vanish. */
+  #setAlarm(now: number): void {
+    const kept = this.#store.all()
+    const next = kept
+      .filter((item) => !this.#actors.has(refText(item.assignment)))
+      .map((item) => item.dueAtMs)
+      .reduce<number | null>((least, at) => earliest(least, at), null)
+    const watch = kept.length > 0 ? now + LIMITS.leaseMs : null
+    const at = earliest(next, watch)
+    if (at !== null) void this.ctx.storage.setAlarm(at)
+  }
+}

@@ -1,0 +1,62 @@
+import { type AttemptRef, fromWire, type Report, type ReportReply, refText, toWire } from '../contract/rpc.ts'
+import { LIMITS } from '../limits.ts'
+import type { InstanceRpc } from './lane-rpc.ts'
+
+/**
+ * What a lane has to tell its Instance. Reports of the same moment travel in one call; a call that fails is repeated
+ * until it is heard, for an outcome must not be lost. Progress is only worth its newest state, and is dropped on failure.
+ */
+export class Outbox {
+  readonly #lane: number
+  readonly #instance: () => InstanceRpc
+  readonly #heard: (sent: Report[], reply: ReportReply) => void
+  readonly #ends: Extract<Report, { kind: 'end' }>[] = []
+  readonly #progress = new Map<string, Extract<Report, { kind: 'progress' }>>()
+  #sending: Promise<void> | null = null
+
+  /** `instance` makes a new stub each time: one that has failed stays broken. */
+  constructor(lane: number, instance: () => InstanceRpc, heard: (sent: Report[], reply: ReportReply) => void) {
+    this.#lane = lane
+    this.#instance = instance
+    this.#heard = heard
+  }
+
+  /** Queues a report and resolves when everything queued is delivered. */
+  post(report: Report): Promise<void> {
+    if (report.kind === 'end') {
+      this.#ends.push(report)
+      this.#progress.delete(refText(report))
+    } else this.#progress.set(refText(report), report)
+    this.#sending ??= this.#deliver().finally(() => {
+      this.#sending = null
+    })
+    return this.#sending
+  }
+
+  /** What has ended here but was not yet heard. */
+  holds(ref: AttemptRef): boolean {
+    return this.#ends.some((report) => refText(report) === refText(ref))
+  }
+
+  async #deliver(): Promise<void> {
+    let waitMs: number = LIMITS.reportRetryMs
+    // A macrotask: attempts that end together are told together.
+    await pause(0)
+    while (this.#ends.length > 0 || this.#progress.size > 0) {
+      const ends = [...this.#ends]
+      const reports: Report[] = [...this.#progress.values(), ...ends]
+      this.#progress.clear()
+      try {
+        const reply = await this.#instance().report(this.#lane, toWire(reports))
+        this.#ends.splice(0, ends.length)
+        waitMs = LIMITS.reportRetryMs
+        this.#heard(reports, fromWire(reply))
+      } catch {
+        await pause(waitMs)
+        waitMs = Math.min(waitMs * 2, LIMITS.reportRetryMaxMs)
+      }
+    }
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
