@@ -1,0 +1,97 @@
+import type { AttemptFaultCode } from '../contract/fault.ts'
+import type { Json } from '../contract/fields.ts'
+import type { ImageInput } from '../contract/image.ts'
+import type { Http } from './http.ts'
+
+/**
+ * What a provider is to Switchyard: a map from the one vocabulary to a wire and back, errors included. An adapter knows
+ * nothing of queues, budgets, retries or storage, keeps no state, and throws only on a bug: whatever the provider or the
+ * network does is an `Outcome`.
+ *
+ * `start` sends one request that may cost money and must therefore be sent at most once; it may ask for a price first.
+ * Where the provider answers with work in progress, `start` returns `wait` with a checkpoint, small JSON from which any
+ * other process can go on with `poll`. `poll` is free of charge and may be repeated.
+ */
+export type Provider = {
+  id: string
+  /** Shown to people. */
+  title: string
+  defaultBaseUrl: string
+  /** What the provider grants by default, where it documents it. */
+  defaultLimits: { concurrency: number; requestsPerMinute?: number; requestsPerDay?: number; tokensPerMinute?: number }
+  models: ModelCard[]
+  /** The listed price of one job in millionths of a US dollar, or null where no list knows it. Pure. */
+  listedPriceMicros(model: string, input: ImageInput): number | null
+  /** The path (such as `input.size`) and reason for which this model cannot serve the input, or null. Pure. */
+  refuses(model: string, input: ImageInput): { param: string; message: string } | null
+  start(call: Call, http: Http): Promise<Outcome>
+  poll(call: Call, checkpoint: Json, http: Http): Promise<Outcome>
+  /** Ends a running generation, where the provider can. Best effort: it answers nothing. */
+  cancel?(call: Call, checkpoint: Json, http: Http): Promise<void>
+}
+
+export type ModelCard = {
+  /** Without the provider: `ideogram-3`. */
+  model: string
+  types: 'image.generate@1'[]
+  /** 1 (draft) to 5 (best): our own ranking, for `prefer: quality`. */
+  qualityRank: number
+  /** What a run usually takes, to draw progress where the provider reports none. Milliseconds. */
+  typicalMs: number
+  /** True where repeating a call whose outcome is unknown costs nothing twice. */
+  idempotent: boolean
+}
+
+/** One attempt's call. The secret is in clear only here, in memory. */
+export type Call = {
+  job: string
+  attempt: number
+  type: 'image.generate@1'
+  model: string
+  input: ImageInput
+  baseUrl: string
+  secret: string
+  /** The job's `max_cost_usd` in micros: with it a provider that can quote is asked first. */
+  maxCostMicros: number | null
+  nowMs: number
+}
+
+/**
+ * A generated image before it is stored: where its bytes are, or the bytes. A provider may withhold single images as
+ * unsafe; those come without a source, so that count and order stay the provider's.
+ */
+export type GeneratedImage =
+  | { safe: true; source: { url: string } | { base64: string }; seed: number | null }
+  | { safe: false; source: null; seed: number | null }
+
+export type Done = {
+  kind: 'done'
+  images: GeneratedImage[]
+  providerRequestId: string | null
+  /** Millionths of a US dollar; null when nobody knows, never zero for unknown. */
+  costMicros: number | null
+}
+
+export type Wait = {
+  kind: 'wait'
+  checkpoint: Json
+  pollAfterMs: number
+  providerRequestId: string | null
+  /** 0…1 where the provider says. */
+  progress: number | null
+}
+
+/** `checkpoint` on a fault: a retry goes on from there and does not call the provider anew. */
+export type Failed = {
+  kind: 'fault'
+  code: AttemptFaultCode
+  message: string
+  param?: string
+  retryAfterMs?: number
+  providerRequestId?: string | null
+  /** Known cost of the failed attempt, where the provider billed it all the same. */
+  costMicros?: number | null
+  checkpoint?: Json
+}
+
+export type Outcome = Done | Wait | Failed
