@@ -1,0 +1,138 @@
+import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare'
+import type { Bundle } from './build.ts'
+import { CommandError } from './command.ts'
+import { RUNTIME_TAG } from './processes.ts'
+import type { Settings } from './settings.ts'
+
+/** The polite requests to stop. */
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+export type Runtime = { url: string; stop: () => Promise<void> }
+
+type WorkerOptions = MiniflareOptions['workers'][number]
+type Bindings = NonNullable<WorkerOptions['config']['env']>
+
+/** Starts the bundle on 127.0.0.1 and applies the directory's migrations. No reloading, no inspector, no registry. */
+export const serve = async (
+  bundle: Bundle,
+  settings: Settings,
+  place: { folder: string; tag: string },
+): Promise<Runtime> => {
+  const handlers = SIGNALS.map((signal) => process.listeners(signal))
+  const runtime = new Miniflare({
+    host: '127.0.0.1',
+    port: settings.port,
+    enableDevRegistry: false,
+    // Otherwise the runtime fetches a sample of `request.cf` from the network.
+    cf: false,
+    logRequests: false,
+    log: new StderrLog(LogLevel.WARN),
+    handleStructuredLogs: ({ message }) => printConsole(message),
+    resourcePersistencePath: place.folder,
+    unsafeRuntimeEnv: { [RUNTIME_TAG]: place.tag },
+    workers: workers(bundle, settings),
+  })
+  removeNewListeners(handlers)
+  try {
+    const url = await runtime.ready
+    await migrate(runtime, bundle)
+    return { url: url.origin, stop: () => runtime.dispose() }
+  } catch (error) {
+    await runtime.dispose().catch(() => {})
+    if ((error as { code?: string }).code !== 'ERR_ADDRESS_IN_USE') throw error
+    throw new CommandError(
+      `port ${settings.port} is taken; stop what listens there or set another PORT (0 picks a free one)`,
+    )
+  }
+}
+
+/** Miniflare brings handlers that leave with 128 + the signal's number; here a stop on request is a success. */
+const removeNewListeners = (before: NodeJS.SignalsListener[][]): void => {
+  for (const [index, signal] of SIGNALS.entries()) {
+    for (const listener of process.listeners(signal)) {
+      if (!before[index]?.includes(listener)) process.removeListener(signal, listener)
+    }
+  }
+}
+
+const workers = (bundle: Bundle, settings: Settings): MiniflareOptions['workers'] => {
+  const vars = { ...bundle.vars, ...settings.vars, ROOT_KEY: settings.rootKey, MASTER_KEY: settings.masterKey }
+  const env: Bindings = {}
+  for (const [name, value] of Object.entries(vars)) env[name] = { type: 'text', value }
+  for (const [name, id] of Object.entries(bundle.d1)) env[name] = { type: 'd1', id }
+  for (const [name, bucket] of Object.entries(bundle.r2)) env[name] = { type: 'r2', name: bucket }
+  for (const [name, exportName] of Object.entries(bundle.durableObjects)) {
+    env[name] = { type: 'durable-object', worker: bundle.name, exportName }
+  }
+  const actors = Object.values(bundle.durableObjects).map(
+    (name) => [name, { type: 'durable-object', storage: 'sqlite' }] as const,
+  )
+  const product: WorkerOptions = {
+    config: {
+      name: bundle.name,
+      compatibilityDate: bundle.compatibilityDate,
+      compatibilityFlags: bundle.compatibilityFlags,
+      manifest: oneModule(bundle.script),
+      env,
+      exports: Object.fromEntries(actors),
+    },
+  }
+  if (vars.ALLOW_PRIVATE_UPSTREAMS === 'true') return [product]
+  return [
+    { ...product, dev: { outboundService: { type: 'worker', worker: 'egress' } } },
+    egress(bundle.compatibilityDate),
+  ]
+}
+
+/**
+ * The second line of defence against upstreams on private addresses: the Worker judges the host names it is given, this
+ * judges the address that a connection really goes to, after DNS. Redirects and rebinding names included.
+ */
+const egress = (compatibilityDate: string): WorkerOptions => ({
+  config: {
+    name: 'egress',
+    compatibilityDate,
+    manifest: oneModule('export default { fetch: (request, env) => env.PUBLIC.fetch(request) }'),
+    env: { PUBLIC: { type: 'network', allow: ['public'], deny: [], tlsOptions: { trustBrowserCas: true } } },
+  },
+})
+
+const oneModule = (contents: string) => ({
+  mainModule: 'worker.js',
+  modules: { 'worker.js': { type: 'esm' as const, contents } },
+})
+
+/** Keeps wrangler's table of what was applied, so `wrangler d1 migrations` and this agree on the same database. */
+const migrate = async (runtime: Miniflare, bundle: Bundle): Promise<void> => {
+  const [binding] = Object.keys(bundle.d1)
+  if (!binding) return
+  const database = await runtime.getD1Database(binding, bundle.name)
+  await database
+    .prepare(
+      `CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE,
+       applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)`,
+    )
+    .run()
+  const applied = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>()
+  const names = new Set(applied.results.map((row) => row.name))
+  for (const migration of bundle.migrations.filter(({ name }) => !names.has(name))) {
+    const statements = migration.statements.map((statement) => database.prepare(statement))
+    // A batch is one transaction: a migration is applied and noted, or neither.
+    await database.batch([
+      ...statements,
+      database.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(migration.name),
+    ])
+  }
+}
+
+/** What the Worker logs is data and goes to stdout as it is; what the runtime says about itself is for people. */
+const printConsole = (message: string): void => {
+  const stream = message.startsWith('{') ? process.stdout : process.stderr
+  stream.write(`${message}\n`)
+}
+
+class StderrLog extends Log {
+  protected override log(message: string): void {
+    process.stderr.write(`${message}\n`)
+  }
+}

@@ -1,0 +1,82 @@
+import { globSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Job } from '../../src/contract/job.ts'
+import { api, MASTER_KEY, ROOT_KEY, startEmulator, startProduct } from './harness.ts'
+import { allJobs, imageJob, provision } from './support.ts'
+
+const SECRET = 'plain-provider-secret-0f9e8d7c'
+const MARK = 'private-words-of-the-prompt'
+
+test('no secret and no prompt is in a log line, an event or an error, and no secret lies on disk', {
+  timeout: 120_000,
+}, async () => {
+  const emulator = await startEmulator({ draw: false, apiKeys: [SECRET] })
+  const product = await startProduct()
+  const { base, user, root, key, instance } = await provision(product.url, { baseUrl: emulator.url, secret: SECRET })
+  const { ticket } = await user.ask<{ ticket: string }>('POST', `${base}/tickets`)
+  const watching = await api(product.url, null).subscribe(`${base}/events?after=0&ticket=${ticket}`)
+  const faults = [
+    '',
+    '[[fail:500]]',
+    '[[reject]]',
+    '[[unsafe]]',
+    '[[fail:400]]',
+    '[[garbage]]',
+    '[[malformed]]',
+    '[[truncated]]',
+    '[[cut_before]]',
+    '[[cut_after]]',
+    '[[async_fail:refused]]',
+    '[[bad_image]]',
+    '[[wrong_type]]',
+    '[[truncated_image]]',
+    '[[fail:402:insufficient_funds]]',
+    '[[fail:401]]',
+  ]
+  await Promise.all(
+    faults.map((directive) =>
+      user.ask<Job>(
+        'POST',
+        `${base}/jobs`,
+        imageJob(`${MARK} ${directive}`, { max_attempts: 1 }, { negative_prompt: MARK }),
+        { prefer: 'wait=30' },
+      ),
+    ),
+  )
+  const errors = await Promise.all([
+    user.call('POST', `${base}/jobs`, { type: 'image.generate', input: { prompt: MARK, seed: MARK } }),
+    user.call('POST', `${base}/jobs`, {
+      type: 'image.generate',
+      input: { prompt: MARK, provider_options: { ideogram: { prompt: MARK } } },
+    }),
+    user.call('POST', `${base}/jobs`, { type: MARK, input: { prompt: MARK } }),
+    user.call('POST', `${base}/jobs?note=${MARK}`, imageJob(MARK)),
+    root.call('POST', `${base}/providers/ideogram/credentials`, { name: 'x', secret: `${SECRET}\n` }),
+    root.call('PUT', `${base}/providers/ideogram`, { base_url: `https://user:${SECRET}@example.com` }),
+    root.withKey(`sy_0123456789abcdef_${'A'.repeat(43)}`).call('GET', `${base}/jobs`),
+  ])
+  const jobs = await allJobs(user, base)
+  expect(jobs).toHaveLength(faults.length)
+  await watching.until((event) => event.seq >= 3 * faults.length)
+  await watching.close()
+  await product.stop()
+
+  const told = {
+    log: product.output(),
+    events: JSON.stringify(watching.events),
+    faults: JSON.stringify(jobs.map((job) => [job.error, job.attempts])),
+    errors: errors.map((answer) => answer.text).join('\n'),
+  }
+  expect(told.log).toContain('"event":"job.failed"')
+  expect(told.log).toContain(`"instance":"${instance}"`)
+  for (const [where, text] of Object.entries(told)) {
+    for (const secret of [SECRET, MARK, ROOT_KEY, MASTER_KEY, key, ticket])
+      expect([where, text.includes(secret)]).toEqual([where, false])
+  }
+  for (const file of globSync(join(product.state, '**/*')).filter((path) => statSync(path).isFile())) {
+    const bytes = readFileSync(file)
+    for (const secret of [SECRET, ROOT_KEY, MASTER_KEY, key, ticket])
+      expect([file, bytes.includes(secret)]).toEqual([file, false])
+  }
+})
