@@ -11,7 +11,7 @@ export const DURABLE_EVENTS = [
   'job.replayed',
 ] as const
 export type DurableEvent = (typeof DURABLE_EVENTS)[number]
-export const EVENT_TYPES = [...DURABLE_EVENTS, 'job.progress', 'stream.gap'] as const
+const EVENT_TYPES = [...DURABLE_EVENTS, 'job.progress', 'stream.gap'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
 export const endsJob = (type: EventType): boolean =>

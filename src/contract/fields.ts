@@ -12,13 +12,13 @@ const isJson = (value: unknown): value is Json => {
   return typeof value === 'object' && Object.values(value).every(isJson)
 }
 
-export const JsonValue = v.custom<Json>(isJson, 'must be JSON')
+const JsonValue = v.custom<Json>(isJson, 'must be JSON')
 
 /** An object of JSON whose text is bounded. */
 export const JsonObject = v.pipe(
   v.record(v.string(), JsonValue),
   v.check(
-    (value) => JSON.stringify(value).length <= LIMITS.optionsBytes,
+    (value) => new TextEncoder().encode(JSON.stringify(value)).length <= LIMITS.optionsBytes,
     `must be at most ${LIMITS.optionsBytes} bytes`,
   ),
 )
@@ -36,11 +36,14 @@ export const Name = v.pipe(
   ),
 )
 
+/** `Date.parse` takes the 30th of February for the 2nd of March. */
+const isDay = (day: string): boolean => new Date(day).toJSON()?.slice(0, 10) === day
+
 export const Timestamp = v.pipe(
   v.string(),
   v.maxLength(40),
   v.isoTimestamp('must be an RFC 3339 time such as 2026-01-31T12:00:00Z'),
-  v.check((text) => Number.isFinite(Date.parse(text)), 'must be a time that exists'),
+  v.check((text) => Number.isFinite(Date.parse(text)) && isDay(text.slice(0, 10)), 'must be a time that exists'),
 )
 
 export const Metadata = v.pipe(

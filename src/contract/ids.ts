@@ -25,8 +25,11 @@ export const InstanceId = v.pipe(
 
 export const JobId = v.pipe(v.string(), v.regex(/^job_[0-9A-HJKMNP-TV-Z]{26}$/, 'must be a job id'))
 
-/** `art_{job}_{attempt}_{index}`: the artifact's place is readable from its id, so serving it needs no look-up. */
-const ARTIFACT = /^art_([0-9A-HJKMNP-TV-Z]{26})_(\d{1,3})_(\d{1,3})$/
+/**
+ * `art_{job}_{attempt}_{index}`: the artifact's place is readable from its id, so serving it needs no look-up. Rate limits
+ * cost no attempt, so a job of long patience may count thousands.
+ */
+const ARTIFACT = /^art_([0-9A-HJKMNP-TV-Z]{26})_(\d{1,9})_(\d{1,3})$/
 
 export const artifactId = (job: string, attempt: number, index: number): string =>
   `art_${job.slice('job_'.length)}_${attempt}_${index}`

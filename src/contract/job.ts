@@ -6,8 +6,7 @@ import { ImageInput, ImageOutput } from './image.ts'
 
 export const STATUSES = ['scheduled', 'queued', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type Status = (typeof STATUSES)[number]
-export const FINAL_STATUSES = ['succeeded', 'failed', 'canceled'] as const
-export type FinalStatus = (typeof FINAL_STATUSES)[number]
+export type FinalStatus = 'succeeded' | 'failed' | 'canceled'
 
 export const isFinal = (status: Status): status is FinalStatus =>
   status === 'succeeded' || status === 'failed' || status === 'canceled'
@@ -67,7 +66,7 @@ const AttemptView = v.object({
 })
 export type AttemptView = v.InferOutput<typeof AttemptView>
 
-export const WAITING_FOR = ['provider_rate', 'concurrency', 'budget', 'breaker', 'not_before', 'order'] as const
+const WAITING_FOR = ['provider_rate', 'concurrency', 'budget', 'breaker', 'not_before', 'order'] as const
 export type WaitingFor = (typeof WAITING_FOR)[number]
 
 const QueueView = v.object({

@@ -77,19 +77,19 @@ export const decide = (
   jitter: number,
 ): Decision => {
   const retryAt = retryTime(job, failed, now, jitter)
-  const other = mayFallBack(job, failed) ? alternatives[0] : undefined
-  if (other && (retryAt === null || prefersOther(failed.code, other, retryAt))) {
-    if (other.readyAtMs < job.deadlineAtMs) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
-  }
-  if (retryAt === null || retryAt >= job.deadlineAtMs) return { next: 'fail' }
-  return { next: 'retry', dueAtMs: retryAt }
+  const inTime = mayFallBack(job, failed) ? alternatives.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
+  const other = inTime.find((item) => retryAt === null || prefersOther(failed.code, item, retryAt))
+  if (other) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
+  return retryAt === null ? { next: 'fail' } : { next: 'retry', dueAtMs: retryAt }
 }
 
+/** Null where a retry is not allowed or would come after the deadline. A wait of zero is no wish: it would be a hot loop. */
 const retryTime = (job: FailedJob, failed: AttemptFault, now: number, jitter: number): number | null => {
   if (countsAsAttempt(failed.code) && job.attempts >= job.maxAttempts) return null
   if (!mayRetry(job, failed)) return null
-  const asked = failed.retryAfterMs === undefined ? null : Math.min(failed.retryAfterMs, LIMITS.retryAfterMaxMs)
-  return now + (asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
+  const asked = failed.retryAfterMs ? Math.min(failed.retryAfterMs, LIMITS.retryAfterMaxMs) : null
+  const retryAt = now + (asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
+  return retryAt < job.deadlineAtMs ? retryAt : null
 }
 
 const mayRetry = (job: FailedJob, failed: AttemptFault): boolean => {

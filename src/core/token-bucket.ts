@@ -11,8 +11,8 @@ export type Rate = { limit: number; windowMs: number }
 /** A tenth of the limit may be taken at once; the rest is paced evenly. */
 export const burstOf = (rate: Rate): number => Math.max(1, Math.floor(rate.limit / 10))
 
-/** Whole microseconds, rounded up: rounding must not give a token away. */
-const intervalOf = (rate: Rate): number => Math.ceil((rate.windowMs * 1000) / (rate.limit - burstOf(rate) + 1)) / 1000
+/** Whole 1024ths of a ms, rounded up: a double adds these to a time exactly, so rounding never gives a token away. */
+const intervalOf = (rate: Rate): number => Math.ceil((rate.windowMs * 1024) / (rate.limit - burstOf(rate) + 1)) / 1024
 
 /** A clock that was set back must not stop the bucket for longer than one window. */
 const fullAt = (fullAtMs: number, rate: Rate, now: number): number => Math.min(fullAtMs, now + rate.windowMs)

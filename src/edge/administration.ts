@@ -14,7 +14,7 @@ import {
 import { callerOf, makeKey } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
-import { json, noContent, valueOf } from './respond.ts'
+import { json, noContent, unwrap } from './respond.ts'
 
 const listOf = <S extends v.GenericSchema>(schema: S) => v.object({ data: v.array(schema) })
 
@@ -30,38 +30,38 @@ const createKey = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const request = await readBody(context, KeyRequest)
   const { id, key, digest } = await makeKey()
-  return json({ ...valueOf(await instanceOf(context).createKey(caller, request, id, digest)), key }, 201)
+  return json({ ...unwrap(await instanceOf(context).createKey(caller, request, id, digest)), key }, 201)
 }
 
 const listKeys = async (context: Context): Promise<Response> =>
-  json({ data: valueOf(await instanceOf(context).keys(await callerOf(context))) })
+  json({ data: unwrap(await instanceOf(context).keys(await callerOf(context))) })
 
 const revokeKey = async (context: Context): Promise<Response> => {
-  valueOf(await instanceOf(context).revokeKey(await callerOf(context), nameIn(context, 'key')))
+  unwrap(await instanceOf(context).revokeKey(await callerOf(context), nameIn(context, 'key')))
   return noContent()
 }
 
 const configureProvider = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const request = await readBody(context, ProviderRequest)
-  return json(valueOf(await instanceOf(context).configureProvider(caller, nameIn(context, 'provider'), request)))
+  return json(unwrap(await instanceOf(context).configureProvider(caller, nameIn(context, 'provider'), request)))
 }
 
 const readProvider = async (context: Context): Promise<Response> =>
-  json(valueOf(await instanceOf(context).provider(await callerOf(context), nameIn(context, 'provider'))))
+  json(unwrap(await instanceOf(context).provider(await callerOf(context), nameIn(context, 'provider'))))
 
 const listProviders = async (context: Context): Promise<Response> =>
-  json({ data: valueOf(await instanceOf(context).providers(await callerOf(context))) })
+  json({ data: unwrap(await instanceOf(context).providers(await callerOf(context))) })
 
 const createCredential = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const { name, ...change } = await readBody(context, CredentialRequest)
   const saved = await instanceOf(context).saveCredential(caller, nameIn(context, 'provider'), name, change, 'create')
-  return json(valueOf(saved), 201)
+  return json(unwrap(saved), 201)
 }
 
 const listCredentials = async (context: Context): Promise<Response> =>
-  json({ data: valueOf(await instanceOf(context).credentials(await callerOf(context), nameIn(context, 'provider'))) })
+  json({ data: unwrap(await instanceOf(context).credentials(await callerOf(context), nameIn(context, 'provider'))) })
 
 const changeCredential = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
@@ -73,12 +73,12 @@ const changeCredential = async (context: Context): Promise<Response> => {
     change,
     'update',
   )
-  return json(valueOf(saved))
+  return json(unwrap(saved))
 }
 
 const deleteCredential = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
-  valueOf(await instanceOf(context).deleteCredential(caller, nameIn(context, 'provider'), nameIn(context, 'name')))
+  unwrap(await instanceOf(context).deleteCredential(caller, nameIn(context, 'provider'), nameIn(context, 'name')))
   return noContent()
 }
 

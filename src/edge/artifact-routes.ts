@@ -4,7 +4,7 @@ import { verifyArtifactSignature } from '../storage/signed-url.ts'
 import { serveArtifact } from './artifacts.ts'
 import { callerOf } from './auth.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
-import { valueOf } from './respond.ts'
+import { unwrap } from './respond.ts'
 
 /** An artifact, to whoever holds its signed URL or a key that may read its job. Served from R2 without the Instance. */
 const read = async (context: Context): Promise<Response> => {
@@ -14,7 +14,7 @@ const read = async (context: Context): Promise<Response> => {
   const { exp, sig } = context.query
   if (typeof sig === 'string')
     await requireSignature(context, instance, artifact, typeof exp === 'string' ? exp : null, sig)
-  else valueOf(await instanceOf(context).mayReadArtifact(await callerOf(context), `job_${job}`))
+  else unwrap(await instanceOf(context).mayReadArtifact(await callerOf(context), `job_${job}`))
   const response = await serveArtifact(context.request, context.env.ARTIFACTS, instance, artifact)
   if (!response) throw noArtifact()
   return response

@@ -1,6 +1,5 @@
 import type * as v from 'valibot'
 import type { Fault } from '../contract/fault.ts'
-import type { Caller } from '../contract/rpc.ts'
 import type { Env } from '../env.ts'
 import type { Instance } from '../instance/instance.ts'
 
@@ -40,8 +39,6 @@ export class Refused extends Error {
     this.fault = fault
   }
 }
-
-export type { Caller }
 
 export const instanceOf = (context: Context): DurableObjectStub<Instance> =>
   context.env.INSTANCE.getByName(context.params['instance'] ?? '')

@@ -8,7 +8,7 @@ import { callerOf, hasAuthorization, isTicket, makeTicket } from './auth.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
 import { jobIdOf } from './jobs.ts'
 import { integerQuery } from './query.ts'
-import { json, valueOf } from './respond.ts'
+import { json, unwrap } from './respond.ts'
 
 /** A subscription: a WebSocket where the client upgrades, server-sent events otherwise. */
 const subscribe = async (context: Context, job: string | null): Promise<Response> => {
@@ -45,7 +45,7 @@ const afterOf = (context: Context): number | null => {
 
 const createTicket = async (context: Context): Promise<Response> => {
   const { ticket, digest } = await makeTicket()
-  const { expires_at } = valueOf(await instanceOf(context).createTicket(await callerOf(context), digest))
+  const { expires_at } = unwrap(await instanceOf(context).createTicket(await callerOf(context), digest))
   return json({ ticket, expires_at } satisfies Ticket, 201)
 }
 

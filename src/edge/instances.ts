@@ -8,7 +8,7 @@ import { callerOf, requireRoot } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
 import { integerQuery } from './query.ts'
-import { json, noContent, valueOf } from './respond.ts'
+import { json, noContent, unwrap } from './respond.ts'
 
 const create = async (context: Context): Promise<Response> => {
   await requireRoot(context)
@@ -16,7 +16,7 @@ const create = async (context: Context): Promise<Response> => {
   // The directory first: a row without an actor is made good by asking again, an actor without a row is never found.
   if (organization !== null) await ensureOrganization(context.env.DIRECTORY, organization, Date.now())
   await createInstanceRow(context.env.DIRECTORY, id, organization, Date.now())
-  const instance = valueOf(await context.env.INSTANCE.getByName(id).provision(id, organization, config))
+  const instance = unwrap(await context.env.INSTANCE.getByName(id).provision(id, organization, config))
   return json(fromWire(instance), 201, { location: `${context.url.origin}/v1/instances/${id}` })
 }
 
@@ -34,12 +34,12 @@ const list = async (context: Context): Promise<Response> => {
 }
 
 const read = async (context: Context): Promise<Response> =>
-  json(fromWire(valueOf(await instanceOf(context).describe(await callerOf(context)))))
+  json(fromWire(unwrap(await instanceOf(context).describe(await callerOf(context)))))
 
 const change = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const { config } = await readBody(context, InstancePatch)
-  return json(fromWire(valueOf(await instanceOf(context).configure(caller, config))))
+  return json(fromWire(unwrap(await instanceOf(context).configure(caller, config))))
 }
 
 /** The actor first, so that a deletion that broke off can be asked for again. */

@@ -13,14 +13,14 @@ import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
 import { presentJob } from './present.ts'
 import { integerQuery } from './query.ts'
-import { json, valueOf } from './respond.ts'
+import { json, unwrap } from './respond.ts'
 
 const submit = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const idempotencyKey = idempotencyKeyOf(context.request)
   const request = await readBody(context, JobRequest)
   const waitS = waitSeconds(context.request)
-  const submitted = valueOf(
+  const submitted = unwrap(
     await instanceOf(context).submit(caller, toWire(request), {
       idempotencyKey,
       fingerprint: idempotencyKey === null ? '' : await sha256Hex(canonicalJson(request as Json)),
@@ -38,7 +38,7 @@ const submit = async (context: Context): Promise<Response> => {
 
 const read = async (context: Context): Promise<Response> => {
   const waitS = waitSeconds(context.request)
-  const record = valueOf(await instanceOf(context).job(await callerOf(context), jobIdOf(context), waitS * 1000))
+  const record = unwrap(await instanceOf(context).job(await callerOf(context), jobIdOf(context), waitS * 1000))
   return json(
     await presentJob(context, fromWire(record)),
     200,
@@ -53,12 +53,12 @@ const list = async (context: Context): Promise<Response> => {
   if (typeof type === 'string') filter.type = type.includes('@') ? type : `${type}@1`
   if (typeof project === 'string') filter.project = project
   if (typeof after === 'string') filter.before = after
-  const page = fromWire(valueOf(await instanceOf(context).jobs(await callerOf(context), filter)))
+  const page = fromWire(unwrap(await instanceOf(context).jobs(await callerOf(context), filter)))
   return json({ data: await Promise.all(page.data.map((record) => presentJob(context, record))), next: page.next })
 }
 
 const cancel = async (context: Context): Promise<Response> => {
-  const record = valueOf(await instanceOf(context).cancel(await callerOf(context), jobIdOf(context)))
+  const record = unwrap(await instanceOf(context).cancel(await callerOf(context), jobIdOf(context)))
   return json(await presentJob(context, fromWire(record)))
 }
 

@@ -5,11 +5,11 @@ import { NODE_TYPES } from '../contract/job.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import { callerOf } from './auth.ts'
 import { type Context, instanceOf, type Route } from './context.ts'
-import { json, valueOf } from './respond.ts'
+import { json, unwrap } from './respond.ts'
 
 /** What this deployment can do, to anyone with a right in the instance. */
 const authorized = async (context: Context): Promise<void> => {
-  valueOf(await instanceOf(context).describe(await callerOf(context)))
+  unwrap(await instanceOf(context).describe(await callerOf(context)))
 }
 
 const nodeTypes = async (context: Context): Promise<Response> => {

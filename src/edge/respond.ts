@@ -20,7 +20,7 @@ export const problem = (fault: Fault, requestId: string, headers: Record<string,
 }
 
 /** The value of a result, or a refusal that the router turns into the answer. */
-export const valueOf = <T>(result: Result<T>): T => {
+export const unwrap = <T>(result: Result<T>): T => {
   if (result.ok) return result.value
   throw new Refused(result.fault)
 }

@@ -55,12 +55,20 @@ export class Broadcast {
     return this.#all.size >= LIMITS.subscribersPerInstance
   }
 
-  /** Accepts the upgrade. `ended` says that the job of the filter is over: nothing will follow its last event. */
+  /**
+   * Accepts the upgrade. `ended` says that the job of the filter is over: nothing will follow its last event.
+   *
+   * A socket of the whole instance hibernates: it may stay for days. One of a single job does not, for it lives about as
+   * long as the job, and the Instance ends it: workerd (1.20261102) leaves the connection of a hibernating socket open
+   * after the closing handshake until the actor is evicted, and clients would wait for that.
+   */
   openSocket(subscription: Subscription, ended: boolean): Response {
     const { 0: client, 1: server } = new WebSocketPair()
-    this.#state.acceptWebSocket(server)
     const { filter, keyId, expiresAtMs } = subscription
-    server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
+    if (filter.job === null) {
+      this.#state.acceptWebSocket(server)
+      server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
+    } else this.#acceptAwake(server)
     const subscriber = socketSubscriber(server, subscription, false)
     this.#add(subscriber, server)
     this.#begin(subscriber, ended)
@@ -134,6 +142,15 @@ export class Broadcast {
     const subscriber = this.#sockets.get(socket)
     if (subscriber) this.#all.delete(subscriber)
     this.#sockets.delete(socket)
+  }
+
+  #acceptAwake(socket: WebSocket): void {
+    socket.accept()
+    socket.addEventListener('message', ({ data }) => {
+      if (data === 'ping') socket.send('pong')
+    })
+    socket.addEventListener('close', () => this.forget(socket))
+    socket.addEventListener('error', () => this.forget(socket))
   }
 
   #add(subscriber: Subscriber, socket?: WebSocket): void {

@@ -296,8 +296,11 @@ export class Instance extends DurableObject<Env> {
     // Nothing is asked over the socket; `ping` is answered without waking the actor.
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  /** The client closed. A hibernating socket's closing handshake is ours to finish: until then the client waits. */
+  override webSocketClose(socket: WebSocket, code: number): void {
     this.#parts?.broadcast.forget(socket)
+    // 1005 and 1006 say that there was no code; they must not be sent (RFC 6455, 7.4.1).
+    socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code)
   }
 
   override webSocketError(socket: WebSocket): void {
@@ -363,7 +366,7 @@ export class Instance extends DurableObject<Env> {
   /** One transaction: the operations, then a turn of the scheduler. All of it or, on a throw, nothing. */
   #transact(operations: (() => void)[]): void {
     const parts = this.#parts
-    if (!parts) throw new Error("an instance that does not exist has nothing to write")
+    if (!parts) throw new Error('an instance that does not exist has nothing to write')
     let wakeAt: number | null = null
     try {
       this.ctx.storage.transactionSync(() => {

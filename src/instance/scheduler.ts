@@ -296,7 +296,7 @@ const usd = (micros: number | null): number | null => (micros === null ? null : 
 const attemptCode = (problem: Fault): keyof typeof FAULT_TABLE =>
   problem.code in FAULT_TABLE ? (problem.code as keyof typeof FAULT_TABLE) : 'provider_protocol_error'
 
-export const wishesOf = (row: JobRow): Wishes => JSON.parse(row.wishes) as Wishes
+const wishesOf = (row: JobRow): Wishes => JSON.parse(row.wishes) as Wishes
 
 const policyOf = (row: JobRow) => ({ ...wishesOf(row), deadlineAtMs: row.deadline_at_ms })
 

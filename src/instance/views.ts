@@ -11,7 +11,7 @@ import type { AttemptRow, JobRow } from './job-store.ts'
 /** Rows as clients see them. */
 
 export const isoTime = (ms: number): string => new Date(ms).toISOString()
-export const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
+const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
 
 export type JobContext = { instance: string; progress: number; ahead: number | null; books: Books; now: number }
 
