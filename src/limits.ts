@@ -64,11 +64,30 @@ export const LIMITS = {
   backoffMaxMs: 30_000,
   /** A wait a provider asks for, at most; a longer one is a broken header. */
   retryAfterMaxMs: 60 * 60 * 1000,
+  modelsPerProvider: 200,
   concurrencyDefault: 10,
   concurrencyMax: 1_000,
   requestsPerMinuteMax: 1_000_000,
   requestsPerDayMax: 100_000_000,
   tokensPerMinuteMax: 1_000_000_000,
+
+  /** Failures in a row that open a provider's breaker, and how long it stays open: doubling up to the maximum. */
+  breakerFailures: 5,
+  breakerOpenMs: 2_000,
+  breakerOpenMaxMs: 120_000,
+  /** How long an exhausted credential rests before it is tried again. */
+  credentialCoolMs: 60_000,
+  /** Least share of a configured limit that a provider's "too fast" can narrow it to; the step back up per success. */
+  adaptiveShareMin: 0.1,
+  adaptiveStep: 0.02,
+  /** "Too fast" answers within this time count as one. */
+  adaptiveQuietMs: 1_000,
+  projectWeightMax: 1_000,
+  projectsWeighted: 1_000,
+  /** Waiting jobs looked at in one turn for another model, when their provider has failed. */
+  reroutesPerTurn: 64,
+  /** A model's track record is written at most this often. */
+  trackRecordFlushMs: 10_000,
 
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */

@@ -12,6 +12,13 @@ export const InstanceConfig = v.strictObject({
       'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
     }),
   ),
+  /** Shares of projects within a priority; 1 where a project has none. */
+  project_weights: v.optional(
+    v.pipe(
+      v.record(Name, integer(1, LIMITS.projectWeightMax)),
+      v.check((weights) => Object.keys(weights).length <= LIMITS.projectsWeighted, `must name at most ${LIMITS.projectsWeighted} projects`),
+    ),
+  ),
   /** Jobs that may wait at once. */
   queue_bound: v.optional(integer(1, LIMITS.queueDefault)),
 })
@@ -90,13 +97,28 @@ export const ProviderLimits = v.strictObject({
 })
 export type ProviderLimits = v.InferOutput<typeof ProviderLimits>
 
+const MODEL_OF_PROVIDER = /^[A-Za-z0-9][A-Za-z0-9._:/-]*$/
+
 export const ProviderRequest = v.strictObject({
   enabled: v.optional(v.boolean('must be true or false')),
   base_url: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(LIMITS.urlFieldCharacters), v.url('must be a URL')))),
   limits: v.optional(ProviderLimits),
+  /** Limits of single models, beside those of the provider: a call needs room in both. */
+  models: v.optional(
+    v.pipe(
+      v.record(v.pipe(v.string(), v.maxLength(128), v.regex(MODEL_OF_PROVIDER, 'must be the name of a model')), v.strictObject({ limits: ProviderLimits })),
+      v.check((models) => Object.keys(models).length <= LIMITS.modelsPerProvider, `must name at most ${LIMITS.modelsPerProvider} models`),
+    ),
+  ),
   timeout_ms: v.optional(integer(1_000, LIMITS.providerTimeoutMaxMs)),
 })
 export type ProviderRequest = v.InferOutput<typeof ProviderRequest>
+
+const BreakerView = v.object({
+  state: v.picklist(['closed', 'open', 'half_open']),
+  failures: v.number(),
+  until: v.nullable(v.string()),
+})
 
 export const ProviderView = v.object({
   id: v.string(),
@@ -108,7 +130,13 @@ export const ProviderView = v.object({
   timeout_ms: v.number(),
   /** `instance:{instance}:provider:{provider}`: the name under which limits are kept and shown. */
   limit: v.string(),
+  models: v.record(v.string(), v.object({ limits: ProviderLimits })),
   live: v.object({ running: v.number(), queued: v.number(), next_request_at: v.nullable(v.string()) }),
+  breaker: BreakerView,
+  /** How much of the configured limits is in force: narrowed by "too fast", widened by success. */
+  adaptive: v.object({ share: v.number(), concurrency: v.number(), requests_per_minute: v.nullable(v.number()) }),
+  /** This instance's own attempts: the last of each model. */
+  health: v.record(v.string(), v.object({ success_rate: v.number(), p50_ms: v.nullable(v.number()), attempts: v.number() })),
   credentials: v.number(),
 })
 export type ProviderView = v.InferOutput<typeof ProviderView>
@@ -134,6 +162,9 @@ export const Credential = v.object({
   provider: v.string(),
   weight: v.number(),
   enabled: v.boolean(),
+  /** Why Switchyard switched it off, or null. Enabling it again clears this. */
+  disabled_reason: v.nullable(v.string()),
+  breaker: BreakerView,
   /** Last four characters of the secret, or null where it is too short to show any. */
   hint: v.nullable(v.string()),
   created_at: v.string(),

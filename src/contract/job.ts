@@ -58,6 +58,8 @@ export type JobError = v.InferOutput<typeof JobError>
 const AttemptView = v.object({
   number: v.number(),
   model: v.string(),
+  /** Why this model, and why again. */
+  reason: v.string(),
   started_at: v.string(),
   ended_at: v.nullable(v.string()),
   outcome: v.nullable(v.picklist(['done', ...ATTEMPT_FAULT_CODES])),
@@ -92,6 +94,8 @@ export const JobRecord = v.object({
   model: v.nullable(v.string()),
   progress: v.number(),
   attempts: v.array(AttemptView),
+  /** Models that could have been asked and were not, with the reason. */
+  skipped: v.array(v.object({ model: v.string(), reason: v.string() })),
   cost_usd: v.nullable(v.number()),
   usage: v.nullable(v.object({ images: v.number() })),
   timing: v.object({

@@ -51,6 +51,8 @@ export type AttemptEnd = {
   storeMs: number
   /** JSON of a `Resume` for a retry, or null. */
   resume: string | null
+  /** What the provider's rate headers said, where they did. */
+  rateHint?: { remaining: number; resetAfterMs: number } | null
 }
 
 export type Report =

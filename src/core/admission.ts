@@ -1,48 +1,88 @@
-import { nextTokenAt, type Rate, takeToken } from './token-bucket.ts'
+import { type Adaptive, inForce, initialAdaptive, narrow, widen } from './adaptive.ts'
+import { intervalOf, nextTokenAt, type Rate, takeToken } from './token-bucket.ts'
 
 /**
- * Whether a provider may be called now: its concurrency and all of its rates, taken together or not at all. The state is
- * what one provider has running, how full its buckets are, and until when it asked to be left alone.
+ * Whether a call may go out now. Several limiters stand before a call, those of its provider and of its model; each has a
+ * concurrency and rates. All are taken together or none is.
  */
-export type ProviderLoad = {
-  running: number
-  blockedUntilMs: number
-  /** When each bucket is full again, in the order of the rates. */
-  fullAtMs: number[]
-}
+export type Limiter = { name: string; rules: LimiterRules; load: LimiterLoad }
 
-export type ProviderRules = { enabled: boolean; concurrency: number; rates: Rate[] }
+/** What is configured. A rate counts requests or tokens. */
+export type LimiterRules = { concurrency: number | null; rates: LimiterRate[] }
+export type LimiterRate = Rate & { id: 'per_minute' | 'per_day' | 'tokens_per_minute' }
+
+export type LimiterLoad = {
+  running: number
+  /** Nothing goes out before this time: the provider asked for silence. */
+  blockedUntilMs: number
+  /** When the bucket of each rate is full again. */
+  fullAtMs: { readonly [rate in LimiterRate['id']]?: number }
+  adaptive: Adaptive
+}
 
 export type Admission =
-  | { admitted: true; load: ProviderLoad }
-  | { admitted: false; waitingFor: 'concurrency' | 'provider_rate' | 'order'; untilMs: number | null }
+  | { admitted: true; loads: LimiterLoad[] }
+  | { admitted: false; waitingFor: 'concurrency' | 'provider_rate'; limit: string; untilMs: number | null }
 
-export const initialLoad = (): ProviderLoad => ({ running: 0, blockedUntilMs: 0, fullAtMs: [] })
+export const initialLoad = (): LimiterLoad => ({ running: 0, blockedUntilMs: 0, fullAtMs: {}, adaptive: initialAdaptive() })
 
-export const admit = (load: ProviderLoad, rules: ProviderRules, now: number): Admission => {
-  if (!rules.enabled) return { admitted: false, waitingFor: 'order', untilMs: null }
-  const freeAt = nextRequestAt(load, rules, now)
-  if (freeAt > now) return { admitted: false, waitingFor: 'provider_rate', untilMs: freeAt }
-  if (load.running >= rules.concurrency) return { admitted: false, waitingFor: 'concurrency', untilMs: null }
-  return {
-    admitted: true,
-    load: {
-      ...load,
-      running: load.running + 1,
-      fullAtMs: rules.rates.map((rate, i) => takeToken(load.fullAtMs[i] ?? 0, rate, now)),
-    },
+/** `tokens` is what the call is expected to count against rates in tokens. */
+export const admit = (limiters: readonly Limiter[], tokens: number, now: number): Admission => {
+  for (const limiter of limiters) {
+    const freeAt = readyAt(limiter, tokens, now)
+    if (freeAt > now) return { admitted: false, waitingFor: 'provider_rate', limit: limiter.name, untilMs: freeAt }
+    if (limiter.load.running >= slotsOf(limiter)) {
+      return { admitted: false, waitingFor: 'concurrency', limit: limiter.name, untilMs: null }
+    }
   }
+  return { admitted: true, loads: limiters.map((limiter) => taken(limiter, tokens, now)) }
 }
 
-/** The earliest time at which rates and the provider's own wish for silence let a request out. */
-export const nextRequestAt = (load: ProviderLoad, rules: ProviderRules, now: number): number =>
-  Math.max(now, load.blockedUntilMs, ...rules.rates.map((rate, i) => nextTokenAt(load.fullAtMs[i] ?? 0, rate, now)))
+/** The earliest time at which rates and the provider's own wish for silence let a call out. */
+export const readyAt = ({ rules, load }: Limiter, tokens: number, now: number): number =>
+  rules.rates.reduce(
+    (latest, rate) => Math.max(latest, nextTokenAt(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now, amountOf(rate, tokens))),
+    Math.max(now, load.blockedUntilMs),
+  )
+
+/** Calls that may run at once, as narrowed; infinite without a limit. */
+export const slotsOf = ({ rules, load }: Limiter): number =>
+  rules.concurrency === null ? Number.POSITIVE_INFINITY : inForce(rules.concurrency, load.adaptive)
+
+/** Time between two calls at the tightest rate, in ms; 0 without one. */
+export const paceOf = ({ rules, load }: Limiter, tokens: number): number =>
+  rules.rates.reduce((slowest, rate) => Math.max(slowest, intervalOf(rateInForce(rate, load)) * amountOf(rate, tokens)), 0)
 
 /** An attempt ended: its slot is free. */
-export const release = (load: ProviderLoad): ProviderLoad => ({ ...load, running: Math.max(0, load.running - 1) })
+export const release = (load: LimiterLoad): LimiterLoad => ({ ...load, running: Math.max(0, load.running - 1) })
 
-/** The provider said it is called too fast: no call for `waitMs`. A shorter wait does not shorten a longer one. */
-export const slow = (load: ProviderLoad, now: number, waitMs: number): ProviderLoad => ({
+/** The provider said it is called too fast: no call for `waitMs`, and narrower from then on. */
+export const slow = (load: LimiterLoad, now: number, waitMs: number): LimiterLoad => ({
+  ...pause(load, now, waitMs),
+  adaptive: narrow(load.adaptive, now),
+})
+
+/** No call for `waitMs`. A shorter wait does not shorten a longer one. */
+export const pause = (load: LimiterLoad, now: number, waitMs: number): LimiterLoad => ({
   ...load,
   blockedUntilMs: Math.max(load.blockedUntilMs, now + waitMs),
 })
+
+/** The provider took a call: a little wider again. */
+export const relax = (load: LimiterLoad): LimiterLoad =>
+  load.adaptive.share >= 1 ? load : { ...load, adaptive: widen(load.adaptive) }
+
+const taken = ({ rules, load }: Limiter, tokens: number, now: number): LimiterLoad => ({
+  ...load,
+  running: load.running + 1,
+  fullAtMs: Object.fromEntries(
+    rules.rates.map((rate) => [rate.id, takeToken(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now, amountOf(rate, tokens))]),
+  ),
+})
+
+const rateInForce = (rate: Rate, load: LimiterLoad): Rate => ({
+  limit: inForce(rate.limit, load.adaptive),
+  windowMs: rate.windowMs,
+})
+
+const amountOf = (rate: LimiterRate, tokens: number): number => (rate.id === 'tokens_per_minute' ? tokens : 1)

@@ -41,6 +41,8 @@ export type JobEvent =
       alternatives: Alternative[]
       jitter: number
     }
+  /** Another model takes a waiting job: its own provider cannot be called. */
+  | { type: 'rerouted'; model: string; fault: Fault }
   | { type: 'cancel' }
   | { type: 'deadline' }
 
@@ -67,6 +69,8 @@ export const step = (job: Job, policy: Policy, event: JobEvent, now: number): St
       return job.status === 'running' ? ended(job, 'succeeded', null, now) : null
     case 'failed':
       return job.status === 'running' ? afterFault(job, policy, event, now) : null
+    case 'rerouted':
+      return job.status === 'queued' ? rerouted(job, event.model, event.fault) : null
     case 'cancel':
       return ended(job, 'canceled', { code: 'canceled', message: 'The job was canceled.', source: 'switchyard' }, now)
     case 'deadline':
@@ -82,6 +86,11 @@ export const step = (job: Job, policy: Policy, event: JobEvent, now: number): St
 const claimed = (job: Job, now: number): Step => ({
   job: { ...job, status: 'running', attempt: job.attempt + 1, startedAtMs: job.startedAtMs ?? now },
   emit: { type: 'job.started', data: { attempt: job.attempt + 1, model: job.model } },
+})
+
+const rerouted = (job: Job, model: string, fault: Fault): Step => ({
+  job: { ...job, model, resume: null, fault },
+  emit: { type: 'job.fallback', data: { code: fault.code, message: fault.message, from: job.model, to: model } },
 })
 
 const ended = (

@@ -6,7 +6,7 @@ import { LIMITS } from '../limits.ts'
  * own wishes, what was tried, and when other models could serve; it decides, others act.
  */
 
-type Retry = 'no' | 'backoff' | 'after_reset' | 'once' | 'if_repeatable' | 'store_again'
+type Retry = 'no' | 'next_credential' | 'backoff' | 'after_reset' | 'once' | 'if_repeatable' | 'store_again'
 type Fallback = 'no' | 'yes' | 'if_sooner' | 'if_repeatable' | 'if_asked'
 type Breaker = 'no' | 'slows' | 'counts' | 'opens' | 'disables'
 
@@ -16,7 +16,7 @@ export const FAULT_TABLE: Record<
 > = {
   provider_rate_limited: { retry: 'after_reset', fallback: 'if_sooner', breaker: 'slows', bought: 'nothing' },
   provider_quota_exhausted: { retry: 'no', fallback: 'yes', breaker: 'opens', bought: 'nothing' },
-  provider_auth_failed: { retry: 'no', fallback: 'yes', breaker: 'disables', bought: 'nothing' },
+  provider_auth_failed: { retry: 'next_credential', fallback: 'yes', breaker: 'disables', bought: 'nothing' },
   provider_unavailable: { retry: 'backoff', fallback: 'yes', breaker: 'counts', bought: 'nothing' },
   provider_timeout: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
   outcome_unknown: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
@@ -50,6 +50,8 @@ export type AttemptFault = {
   idempotent: boolean
   /** True where a retry can go on from what the provider has already made. */
   resumable: boolean
+  /** True where the provider has another credential that is good. */
+  otherCredential: boolean
 }
 
 /** Models not yet tried that accept the input, best first, with the time from which each could start. */
@@ -96,6 +98,8 @@ const mayRetry = (job: FailedJob, failed: AttemptFault): boolean => {
   switch (FAULT_TABLE[failed.code].retry) {
     case 'no':
       return false
+    case 'next_credential':
+      return failed.otherCredential
     case 'backoff':
     case 'after_reset':
       return true

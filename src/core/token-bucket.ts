@@ -12,15 +12,19 @@ export type Rate = { limit: number; windowMs: number }
 export const burstOf = (rate: Rate): number => Math.max(1, Math.floor(rate.limit / 10))
 
 /** Whole 1024ths of a ms, rounded up: a double adds these to a time exactly, so rounding never gives a token away. */
-const intervalOf = (rate: Rate): number => Math.ceil((rate.windowMs * 1024) / (rate.limit - burstOf(rate) + 1)) / 1024
+export const intervalOf = (rate: Rate): number =>
+  Math.ceil((rate.windowMs * 1024) / (rate.limit - burstOf(rate) + 1)) / 1024
 
 /** A clock that was set back must not stop the bucket for longer than one window. */
 const fullAt = (fullAtMs: number, rate: Rate, now: number): number => Math.min(fullAtMs, now + rate.windowMs)
 
-/** The earliest time at which a token can be taken, never before `now`. */
-export const nextTokenAt = (fullAtMs: number, rate: Rate, now: number): number =>
-  Math.max(now, fullAt(fullAtMs, rate, now) - (burstOf(rate) - 1) * intervalOf(rate))
+/**
+ * The earliest time at which `tokens` can be taken together, never before `now`. More than the bucket holds are given on
+ * credit when it is full, and the next wait is as much longer.
+ */
+export const nextTokenAt = (fullAtMs: number, rate: Rate, now: number, tokens = 1): number =>
+  Math.max(now, fullAt(fullAtMs, rate, now) - Math.max(0, burstOf(rate) - tokens) * intervalOf(rate))
 
-/** The bucket after one token was taken at `now`. Only legal when `nextTokenAt(…) <= now`. */
-export const takeToken = (fullAtMs: number, rate: Rate, now: number): number =>
-  Math.max(fullAt(fullAtMs, rate, now), now) + intervalOf(rate)
+/** The bucket after the tokens were taken at `now`. Only legal when `nextTokenAt(…) <= now`. */
+export const takeToken = (fullAtMs: number, rate: Rate, now: number, tokens = 1): number =>
+  Math.max(fullAt(fullAtMs, rate, now), now) + tokens * intervalOf(rate)

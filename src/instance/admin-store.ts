@@ -1,6 +1,8 @@
 import * as v from 'valibot'
 import { ProviderLimits, ROLES, SCOPES } from '../contract/instance.ts'
-import type { ProviderLoad } from '../core/admission.ts'
+import type { LimiterLoad } from '../core/admission.ts'
+import type { Breaker } from '../core/breaker.ts'
+import type { TrackRecord } from '../core/track-record.ts'
 
 /** All SQL about the instance itself, its API keys, tickets, providers, credentials and limiters. */
 
@@ -27,6 +29,7 @@ const ProviderRow = v.object({
   enabled: flag,
   base_url: v.nullable(v.string()),
   limits: json(ProviderLimits),
+  models: json(v.record(v.string(), v.object({ limits: ProviderLimits }))),
   timeout_ms: v.number(),
 })
 export type ProviderRow = v.InferOutput<typeof ProviderRow>
@@ -36,6 +39,7 @@ const CredentialRow = v.object({
   name: v.string(),
   weight: v.number(),
   enabled: flag,
+  disabled_reason: v.nullable(v.string()),
   hint: v.nullable(v.string()),
   key_id: v.string(),
   iv: v.string(),
@@ -47,7 +51,20 @@ export type CredentialRow = v.InferOutput<typeof CredentialRow>
 
 const TicketRow = v.object({ key_id: v.nullable(v.string()), expires_at_ms: v.number() })
 
-const LimiterRow = v.object({ name: v.string(), blocked_until_ms: v.number(), full_at_ms: json(v.array(v.number())) })
+const Load = v.object({
+  running: v.number(),
+  blockedUntilMs: v.number(),
+  fullAtMs: v.object({ per_minute: v.exactOptional(v.number()), per_day: v.exactOptional(v.number()), tokens_per_minute: v.exactOptional(v.number()) }),
+  adaptive: v.object({ share: v.number(), narrowedAtMs: v.number() }),
+})
+
+const BreakerValue = v.variant('state', [
+  v.object({ state: v.literal('closed'), failures: v.number() }),
+  v.object({ state: v.literal('open'), untilMs: v.number(), openings: v.number() }),
+  v.object({ state: v.literal('half_open'), openings: v.number(), probing: v.boolean() }),
+])
+
+const Record = v.object({ outcomes: v.array(v.boolean()), durationsMs: v.array(v.number()) })
 
 export class AdminStore {
   readonly #sql: SqlStorage
@@ -126,11 +143,12 @@ export class AdminStore {
 
   saveProvider(provider: ProviderRow): void {
     this.#sql.exec(
-      'INSERT OR REPLACE INTO providers VALUES (?, ?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO providers (id, enabled, base_url, limits, models, timeout_ms) VALUES (?, ?, ?, ?, ?, ?)',
       provider.id,
       provider.enabled ? 1 : 0,
       provider.base_url,
       JSON.stringify(provider.limits),
+      JSON.stringify(provider.models),
       provider.timeout_ms,
     )
   }
@@ -144,11 +162,13 @@ export class AdminStore {
 
   saveCredential(credential: CredentialRow): void {
     this.#sql.exec(
-      'INSERT OR REPLACE INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      `INSERT OR REPLACE INTO credentials (provider, name, weight, enabled, disabled_reason, hint, key_id, iv, ciphertext,
+         created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       credential.provider,
       credential.name,
       credential.weight,
       credential.enabled ? 1 : 0,
+      credential.disabled_reason,
       credential.hint,
       credential.key_id,
       credential.iv,
@@ -165,25 +185,43 @@ export class AdminStore {
     )
   }
 
-  // ------------------------------------------------------------------------------------------------ limiters
+  // ---------------------------------------------------------------------- limiters, breakers, track records
 
-  limiters(): Map<string, ProviderLoad> {
-    const rows = this.#sql
-      .exec('SELECT * FROM limiters')
-      .toArray()
-      .map((row) => v.parse(LimiterRow, row))
-    return new Map(
-      rows.map((row) => [row.name, { running: 0, blockedUntilMs: row.blocked_until_ms, fullAtMs: row.full_at_ms }]),
-    )
+  limiters(): Map<string, LimiterLoad> {
+    return this.#values('SELECT name, load AS value FROM limiters', Load)
   }
 
   /** Fractions of a millisecond are kept: pacing at thousands a second needs them. */
-  saveLimiter(name: string, load: ProviderLoad): void {
-    this.#sql.exec(
-      'INSERT OR REPLACE INTO limiters VALUES (?, ?, ?)',
-      name,
-      Math.ceil(load.blockedUntilMs),
-      JSON.stringify(load.fullAtMs),
-    )
+  saveLimiter(name: string, load: LimiterLoad): void {
+    this.#sql.exec('INSERT OR REPLACE INTO limiters (name, load) VALUES (?, ?)', name, JSON.stringify(load))
+  }
+
+  breakers(): Map<string, Breaker> {
+    return this.#values('SELECT name, breaker AS value FROM breakers', BreakerValue)
+  }
+
+  saveBreaker(name: string, breaker: Breaker): void {
+    this.#sql.exec('INSERT OR REPLACE INTO breakers (name, breaker) VALUES (?, ?)', name, JSON.stringify(breaker))
+  }
+
+  deleteBreaker(name: string): void {
+    this.#sql.exec('DELETE FROM breakers WHERE name = ?', name)
+  }
+
+  trackRecords(): Map<string, TrackRecord> {
+    return this.#values('SELECT model AS name, record AS value FROM track_records', Record)
+  }
+
+  saveTrackRecord(model: string, record: TrackRecord): void {
+    this.#sql.exec('INSERT OR REPLACE INTO track_records (model, record) VALUES (?, ?)', model, JSON.stringify(record))
+  }
+
+  #values<S extends v.GenericSchema>(query: string, schema: S): Map<string, v.InferOutput<S>> {
+    const Row = v.object({ name: v.string(), value: json(schema) })
+    const rows = this.#sql
+      .exec(query)
+      .toArray()
+      .map((row) => v.parse(Row, row))
+    return new Map(rows.map((row) => [row.name, row.value]))
   }
 }

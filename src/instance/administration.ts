@@ -1,13 +1,15 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type { ApiKey, Credential, KeyRequest, ProviderRequest, ProviderView, Scope } from '../contract/instance.ts'
-import { nextRequestAt } from '../core/admission.ts'
+import { readyAt, slotsOf } from '../core/admission.ts'
+import { inForce } from '../core/adaptive.ts'
+import { medianMs, successRate } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { refusesAddress } from '../providers/address.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { AdminStore, CredentialRow } from './admin-store.ts'
 import type { Books } from './books.ts'
 import { hintOf, type Sealed } from './vault.ts'
-import { credentialView, isoTime, keyView } from './views.ts'
+import { breakerView, credentialView, isoTime, keyView } from './views.ts'
 
 /** Keys, providers and credentials of the instance: what the books and the access list are made from. Runs in a transaction. */
 export class Administration {
@@ -65,6 +67,7 @@ export class Administration {
       enabled: request.enabled ?? existing?.enabled ?? true,
       base_url: request.base_url === undefined ? (existing?.base_url ?? null) : request.base_url,
       limits: { ...existing?.limits, ...request.limits },
+      models: request.models ?? existing?.models ?? {},
       timeout_ms: request.timeout_ms ?? existing?.timeout_ms ?? LIMITS.providerTimeoutMs,
     })
     this.#books.configure(this.#admin)
@@ -75,8 +78,11 @@ export class Administration {
     const setup = this.#books.setups.get(id)
     const title = providerOf(id)?.title
     if (!setup || !title) return noProvider(id)
-    const load = this.#books.load(id)
-    const next = nextRequestAt(load, setup.rules, now)
+    const [limiter] = this.#books.limiters(`${id}/`)
+    if (!limiter) return noProvider(id)
+    const next = readyAt(limiter, 1, now)
+    const { share } = limiter.load.adaptive
+    const perMinute = setup.limits.requests_per_minute ?? null
     return ok({
       id,
       object: 'provider',
@@ -85,21 +91,39 @@ export class Administration {
       base_url: setup.baseUrl,
       limits: setup.limits,
       timeout_ms: setup.timeoutMs,
+      models: setup.models,
       limit: this.#books.limiter(id),
       live: {
-        running: load.running,
+        running: limiter.load.running,
         queued: this.#books.live(id, 'queued') + this.#books.live(id, 'scheduled'),
         next_request_at: next > now ? isoTime(Math.ceil(next)) : null,
       },
+      breaker: breakerView(this.#books.breaker(limiter.name)),
+      adaptive: {
+        share,
+        concurrency: slotsOf(limiter),
+        requests_per_minute: perMinute === null ? null : inForce(perMinute, limiter.load.adaptive),
+      },
+      health: this.#health(id),
       credentials: setup.credentials.length,
     })
+  }
+
+  #health(provider: string): ProviderView['health'] {
+    const ours = [...this.#books.records].filter(([model]) => model.startsWith(`${provider}/`))
+    return Object.fromEntries(
+      ours.map(([model, record]) => [
+        model,
+        { success_rate: successRate(record), p50_ms: medianMs(record), attempts: record.outcomes.length },
+      ]),
+    )
   }
 
   // --------------------------------------------------------------------------------------------- credentials
 
   credentials(provider: string): Result<Credential[]> {
     const setup = this.#books.setups.get(provider)
-    return setup ? ok(setup.credentials.map(credentialView)) : noProvider(provider)
+    return setup ? ok(setup.credentials.map((row) => this.#credential(row))) : noProvider(provider)
   }
 
   /** `secret` is null where an existing one stays. */
@@ -136,7 +160,8 @@ export class Administration {
       provider,
       name,
       weight: change.weight ?? existing?.weight ?? 1,
-      enabled: change.enabled ?? existing?.enabled ?? true,
+      enabled: change.enabled ?? (change.secret ? true : (existing?.enabled ?? true)),
+      disabled_reason: change.enabled || change.secret ? null : (existing?.disabled_reason ?? null),
       hint: sealed.hint,
       key_id: sealed.key_id,
       iv: sealed.iv,
@@ -146,13 +171,25 @@ export class Administration {
     }
     this.#admin.saveCredential(row)
     this.#books.configure(this.#admin)
-    return ok(credentialView(row))
+    if (change.enabled || change.secret) this.#mend(provider, name)
+    return ok(this.#credential(row))
   }
 
   deleteCredential(provider: string, name: string): Result<null> {
     if (!this.#admin.deleteCredential(provider, name)) return refuse('not_found', 'There is no such credential.')
     this.#books.configure(this.#admin)
     return ok(null)
+  }
+
+  #credential(row: CredentialRow): Credential {
+    return credentialView(row, this.#books.breaker(this.#books.credentialName(row.provider, row.name)))
+  }
+
+  /** A credential that an operator has looked after starts afresh, whatever it did before. */
+  #mend(provider: string, name: string): void {
+    const breaker = this.#books.credentialName(provider, name)
+    this.#books.breakers.delete(breaker)
+    this.#admin.deleteBreaker(breaker)
   }
 }
 

@@ -1,7 +1,9 @@
-import type { ProviderLimits } from '../contract/instance.ts'
+import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
-import { initialLoad, type ProviderLoad, type ProviderRules } from '../core/admission.ts'
-import type { Rate } from '../core/token-bucket.ts'
+import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules } from '../core/admission.ts'
+import { type Breaker, initialBreaker } from '../core/breaker.ts'
+import { emptyOrder, type QueueOrder, restoreTags, type WaitingClass } from '../core/fair-queue.ts'
+import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import type { AdminStore, CredentialRow } from './admin-store.ts'
@@ -14,10 +16,15 @@ export type ProviderSetup = {
   enabled: boolean
   baseUrl: string
   limits: ProviderLimits
+  models: Record<string, { limits: ProviderLimits }>
   timeoutMs: number
   credentials: CredentialRow[]
-  rules: ProviderRules
 }
+
+/** A job as far as its place in the queue goes. */
+export type Queued = { provider: string; model: string; priority: number; queued_at_ms: number }
+
+const MINUTE_MS = 60_000
 
 /**
  * What the actor keeps in memory so that a turn reads little: a mirror of the database, made from it at the start and
@@ -30,10 +37,19 @@ export class Books {
   lanes: number[] = []
   /** Lanes that were ever opened: what a deletion has to visit. */
   lanesOpened = 0
+  weights: Record<string, number> = {}
   readonly setups = new Map<string, ProviderSetup>()
-  readonly loads = new Map<string, ProviderLoad>()
-  /** Per provider and status, jobs that have not ended. */
+  readonly breakers = new Map<string, Breaker>()
+  readonly records = new Map<string, TrackRecord>()
+  readonly #rules = new Map<string, LimiterRules>()
+  readonly #loads = new Map<string, LimiterLoad>()
+  readonly #orders = new Map<string, QueueOrder>()
+  /** Per `provider status`, jobs that have not ended. */
   readonly #live = new Map<string, number>()
+  /** Per provider: models, their priorities, and how many jobs of each could start. */
+  readonly #ready = new Map<string, Map<string, Map<number, number>>>()
+  /** Per `provider priority`: how many jobs wait since which minute. */
+  readonly #since = new Map<string, Map<number, number>>()
   readonly #instance: string
 
   constructor(instance: string) {
@@ -41,20 +57,23 @@ export class Books {
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
+    for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers]) mirror.clear()
     this.seq = events.bounds().last
-    this.configure(admin)
-    this.loads.clear()
-    const limiters = admin.limiters()
-    for (const provider of PROVIDERS)
-      this.loads.set(provider.id, limiters.get(this.limiter(provider.id)) ?? initialLoad())
-    this.#live.clear()
-    for (const row of jobs.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
+    this.weights = (JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config?.project_weights ?? {}
+    this.configure(admin)
+    for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
+    for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
+    for (const [model, record] of admin.trackRecords()) this.records.set(model, record)
+    for (const row of jobs.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
+    for (const row of jobs.readyCounts()) this.enterQueue({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
+    for (const { provider, priority, project, least, greatest } of jobs.tagRanges()) {
+      restoreTags(this.order(provider), priority, project ?? '', this.weightOf(project), { least, greatest })
+    }
     this.lanes = []
     for (const row of jobs.running()) {
       this.enterLane(row.lane)
-      const load = this.load(row.provider)
-      this.loads.set(row.provider, { ...load, running: load.running + 1 })
+      for (const limiter of this.limiters(row.model)) this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
     }
   }
 
@@ -63,40 +82,112 @@ export class Books {
     const rows = new Map(admin.providers().map((row) => [row.id, row]))
     const credentials = admin.credentials()
     this.setups.clear()
-    for (const provider of PROVIDERS) {
-      const row = rows.get(provider.id)
-      const usable = credentials.filter((item) => item.provider === provider.id)
+    this.#rules.clear()
+    for (const { id, defaultBaseUrl, defaultLimits } of PROVIDERS) {
+      const row = rows.get(id)
       const limits: ProviderLimits = {
-        concurrency: provider.defaultLimits.concurrency,
-        requests_per_minute: provider.defaultLimits.requestsPerMinute ?? null,
-        requests_per_day: provider.defaultLimits.requestsPerDay ?? null,
-        tokens_per_minute: provider.defaultLimits.tokensPerMinute ?? null,
+        concurrency: defaultLimits.concurrency,
+        requests_per_minute: defaultLimits.requestsPerMinute ?? null,
+        requests_per_day: defaultLimits.requestsPerDay ?? null,
+        tokens_per_minute: defaultLimits.tokensPerMinute ?? null,
         ...row?.limits,
       }
-      const enabled = row?.enabled ?? true
-      this.setups.set(provider.id, {
-        id: provider.id,
-        enabled,
-        baseUrl: row?.base_url ?? provider.defaultBaseUrl,
+      const models = row?.models ?? {}
+      this.setups.set(id, {
+        id,
+        enabled: row?.enabled ?? true,
+        baseUrl: row?.base_url ?? defaultBaseUrl,
         limits,
+        models,
         timeoutMs: row?.timeout_ms ?? LIMITS.providerTimeoutMs,
-        credentials: usable,
-        rules: {
-          enabled: enabled && usable.some((item) => item.enabled && item.weight > 0),
-          concurrency: limits.concurrency ?? LIMITS.concurrencyDefault,
-          rates: ratesOf(limits),
-        },
+        credentials: credentials.filter((item) => item.provider === id),
       })
+      this.#rules.set(this.limiter(id), rulesOf(limits))
+      for (const [model, own] of Object.entries(models)) this.#rules.set(this.modelLimiter(id, model), rulesOf(own.limits))
     }
   }
+
+  // ------------------------------------------------------------------------------------- limiters and breakers
 
   /** The name under which a provider's limits are kept and shown. */
   limiter(provider: string): string {
     return `instance:${this.#instance}:provider:${provider}`
   }
 
-  load(provider: string): ProviderLoad {
-    return this.loads.get(provider) ?? initialLoad()
+  modelLimiter(provider: string, model: string): string {
+    return `${this.limiter(provider)}:model:${model}`
+  }
+
+  credentialName(provider: string, name: string): string {
+    return `${this.limiter(provider)}:credential:${name}`
+  }
+
+  /** What stands before a call of `provider/model`: the provider's limiter, then the model's where it has one. */
+  limiters(name: string): Limiter[] {
+    const slash = name.indexOf('/')
+    const provider = name.slice(0, slash)
+    return [this.limiter(provider), this.modelLimiter(provider, name.slice(slash + 1))].flatMap((limiter) => {
+      const rules = this.#rules.get(limiter)
+      return rules ? [{ name: limiter, rules, load: this.#loads.get(limiter) ?? initialLoad() }] : []
+    })
+  }
+
+  setLoad(limiter: string, load: LimiterLoad): void {
+    this.#loads.set(limiter, load)
+  }
+
+  breaker(name: string): Breaker {
+    return this.breakers.get(name) ?? initialBreaker()
+  }
+
+  record(model: string): TrackRecord {
+    return this.records.get(model) ?? emptyRecord()
+  }
+
+  // ------------------------------------------------------------------------------------------------ the queue
+
+  order(provider: string): QueueOrder {
+    const order = this.#orders.get(provider) ?? emptyOrder()
+    this.#orders.set(provider, order)
+    return order
+  }
+
+  weightOf(project: string | null): number {
+    return (project !== null && Object.hasOwn(this.weights, project) && this.weights[project]) || 1
+  }
+
+  enterQueue(job: Queued, count = 1): void {
+    const models = this.#ready.get(job.provider) ?? new Map<string, Map<number, number>>()
+    const priorities = models.get(job.model) ?? new Map<number, number>()
+    this.#ready.set(job.provider, models.set(job.model, priorities.set(job.priority, (priorities.get(job.priority) ?? 0) + count)))
+    const since = this.#since.get(`${job.provider} ${job.priority}`) ?? new Map<number, number>()
+    const minute = Math.floor(job.queued_at_ms / MINUTE_MS)
+    this.#since.set(`${job.provider} ${job.priority}`, since.set(minute, (since.get(minute) ?? 0) + count))
+  }
+
+  leaveQueue(job: Queued): void {
+    lower(this.#ready.get(job.provider)?.get(job.model), job.priority)
+    lower(this.#since.get(`${job.provider} ${job.priority}`), Math.floor(job.queued_at_ms / MINUTE_MS))
+  }
+
+  /** Models of a provider with jobs that could start, and how many of each priority. */
+  ready(provider: string): ReadonlyMap<string, ReadonlyMap<number, number>> {
+    return this.#ready.get(provider) ?? new Map()
+  }
+
+  /** Classes with jobs that could start, models in `blocked` left out. */
+  waitingClasses(provider: string, blocked: ReadonlySet<string>): WaitingClass[] {
+    const priorities = new Set<number>()
+    for (const [model, counts] of this.ready(provider)) {
+      if (!blocked.has(model)) for (const priority of counts.keys()) priorities.add(priority)
+    }
+    return [...priorities].map((priority) => ({ priority, oldestAtMs: this.#oldestMinute(provider, priority) * MINUTE_MS }))
+  }
+
+  #oldestMinute(provider: string, priority: number): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const minute of this.#since.get(`${provider} ${priority}`)?.keys() ?? []) oldest = Math.min(oldest, minute)
+    return oldest
   }
 
   live(provider: string, status: Status): number {
@@ -118,6 +209,8 @@ export class Books {
     this.#live.set(`${provider} ${status}`, Math.max(0, this.live(provider, status) - 1))
   }
 
+  // ---------------------------------------------------------------------------------------------------- lanes
+
   enterLane(lane: number): void {
     while (this.lanes.length <= lane) this.lanes.push(0)
     this.lanes[lane] = (this.lanes[lane] ?? 0) + 1
@@ -128,8 +221,18 @@ export class Books {
   }
 }
 
-/** Rates in a fixed order, absent ones as a rate that never binds: the buckets are stored by position. */
-const ratesOf = (limits: ProviderLimits): Rate[] => [
-  { limit: limits.requests_per_minute ?? LIMITS.requestsPerMinuteMax * 60, windowMs: 60_000 },
-  { limit: limits.requests_per_day ?? LIMITS.requestsPerDayMax * 1_000, windowMs: 24 * 60 * 60 * 1000 },
-]
+const lower = (counts: Map<number, number> | undefined, key: number): void => {
+  const left = (counts?.get(key) ?? 0) - 1
+  if (left > 0) counts?.set(key, left)
+  else counts?.delete(key)
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+const rulesOf = (limits: ProviderLimits): LimiterRules => {
+  const rates: LimiterRules['rates'] = []
+  if (limits.requests_per_minute) rates.push({ id: 'per_minute', limit: limits.requests_per_minute, windowMs: MINUTE_MS })
+  if (limits.requests_per_day) rates.push({ id: 'per_day', limit: limits.requests_per_day, windowMs: DAY_MS })
+  if (limits.tokens_per_minute) rates.push({ id: 'tokens_per_minute', limit: limits.tokens_per_minute, windowMs: MINUTE_MS })
+  return { concurrency: limits.concurrency ?? null, rates }
+}

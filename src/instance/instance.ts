@@ -32,7 +32,7 @@ import { GroupCommit } from './group-commit.ts'
 import type { JobFilter, JobRow } from './job-store.ts'
 import { logTransition } from './log.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
-import type { Effects } from './scheduler.ts'
+import type { Effects } from './transitions.ts'
 import { planJob } from './submission.ts'
 import { createVault, type Vault } from './vault.ts'
 import { isoTime, jobRecord, keyView } from './views.ts'
@@ -93,6 +93,7 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'admin', (parts) => {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
+      parts.books.weights = parts.identity.config.project_weights ?? {}
       return ok(toWire(this.#view(parts)))
     })
   }
@@ -241,7 +242,7 @@ export class Instance extends DurableObject<Env> {
     mode: 'create' | 'update',
   ): Promise<Result<Credential>> {
     return this.#as(caller, 'admin', async (parts) => {
-      const identity = parts.scheduler.credentialIdentity(provider, name)
+      const identity = parts.books.credentialName(provider, name)
       const secret =
         change.secret === undefined
           ? null

@@ -16,7 +16,9 @@ const JobRow = v.object({
   due_at_ms: time,
   provider: v.string(),
   model: v.string(),
-  rank: v.number(),
+  tag: v.number(),
+  queued_at_ms: count,
+  tokens: count,
   lane: v.nullable(count),
   attempt: count,
   counted: count,
@@ -43,6 +45,8 @@ export type JobRow = v.InferOutput<typeof JobRow>
 const AttemptRow = v.object({
   number: count,
   model: v.string(),
+  credential: v.string(),
+  reason: v.string(),
   started_at_ms: count,
   ended_at_ms: time,
   outcome: v.nullable(v.picklist(['done', ...ATTEMPT_FAULT_CODES])),
@@ -52,7 +56,7 @@ const AttemptRow = v.object({
 })
 export type AttemptRow = v.InferOutput<typeof AttemptRow>
 
-const RunningRow = v.object({ id: v.string(), attempt: count, lane: count, provider: v.string() })
+const RunningRow = v.object({ id: v.string(), attempt: count, lane: count, model: v.string() })
 export type RunningRow = v.InferOutput<typeof RunningRow>
 
 /** What the job asked for beyond its input, as one JSON column. */
@@ -64,6 +68,9 @@ export type Wishes = {
   onOutcomeUnknown: 'fail' | 'retry'
   maxCostMicros: number | null
   prefer: 'cost' | 'speed' | 'quality' | null
+  /** Why the first model was chosen, and which were not. */
+  reason: string
+  skipped: { model: string; reason: string }[]
 }
 
 export type NewJob = Omit<
@@ -95,15 +102,17 @@ export class JobStore {
 
   insert(job: NewJob): void {
     this.#sql.exec(
-      `INSERT INTO jobs (id, status, due_at_ms, provider, model, rank, attempt, counted, deadline_at_ms, created_at_ms,
-         type, project, priority, request_id, input, wishes, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO jobs (id, status, due_at_ms, provider, model, tag, queued_at_ms, tokens, attempt, counted,
+         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       job.id,
       job.status,
       job.due_at_ms,
       job.provider,
       job.model,
-      job.rank,
+      job.tag,
+      job.queued_at_ms,
+      job.tokens,
       job.deadline_at_ms,
       job.created_at_ms,
       job.type,
@@ -121,12 +130,15 @@ export class JobStore {
     return row ? v.parse(JobRow, row) : null
   }
 
-  /** The best `limit` jobs that could start now on a provider. */
-  heads(provider: string, limit: number): JobRow[] {
+  /** The first jobs of one model and priority that could start now, behind `after` where the head is known already. */
+  heads(model: string, priority: number, limit: number, after: { tag: number; id: string } | null = null): JobRow[] {
     return this.#rows(
-      `SELECT * FROM jobs INDEXED BY jobs_queue WHERE provider = ? AND status = 'queued' AND due_at_ms IS NULL
-       ORDER BY rank, id LIMIT ?`,
-      provider,
+      `SELECT * FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ? AND status = 'queued'
+       AND due_at_ms IS NULL AND (tag, id) > (?, ?) ORDER BY tag, id LIMIT ?`,
+      model,
+      priority,
+      after?.tag ?? -1,
+      after?.id ?? '',
       limit,
     )
   }
@@ -151,23 +163,25 @@ export class JobStore {
     return this.#number('SELECT min(deadline_at_ms) AS n FROM jobs WHERE ended_at_ms IS NULL')
   }
 
-  /** Writes the new state of a job. `lane` and costs change with it or stay. */
-  save(row: JobRow, job: Lifecycle, provider: string, lane: number | null): void {
+  /** Writes the new state of a job, its place in the queue included. */
+  save(id: string, job: Lifecycle, place: { provider: string; tag: number; queuedAtMs: number; lane: number | null }): void {
     this.#sql.exec(
-      `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, lane = ?, attempt = ?, counted = ?,
-         started_at_ms = ?, ended_at_ms = ?, resume = ?, fault = ? WHERE id = ?`,
+      `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
+         counted = ?, started_at_ms = ?, ended_at_ms = ?, resume = ?, fault = ? WHERE id = ?`,
       job.status,
       job.dueAtMs,
-      provider,
+      place.provider,
       job.model,
-      lane,
+      place.tag,
+      place.queuedAtMs,
+      place.lane,
       job.attempt,
       job.counted,
       job.startedAtMs,
       job.endedAtMs,
       job.resume,
       job.fault ? JSON.stringify(job.fault) : null,
-      row.id,
+      id,
     )
   }
 
@@ -186,12 +200,14 @@ export class JobStore {
     )
   }
 
-  openAttempt(job: string, number: number, model: string, now: number): void {
+  openAttempt(job: string, number: number, model: string, credential: string, reason: string, now: number): void {
     this.#sql.exec(
-      'INSERT INTO attempts (job, number, model, started_at_ms) VALUES (?, ?, ?, ?)',
+      'INSERT INTO attempts (job, number, model, credential, reason, started_at_ms) VALUES (?, ?, ?, ?, ?, ?)',
       job,
       number,
       model,
+      credential,
+      reason,
       now,
     )
   }
@@ -229,7 +245,7 @@ export class JobStore {
 
   running(): RunningRow[] {
     return this.#sql
-      .exec("SELECT id, attempt, lane, provider FROM jobs WHERE status = 'running' ORDER BY lane")
+      .exec("SELECT id, attempt, lane, model FROM jobs WHERE status = 'running' ORDER BY lane")
       .toArray()
       .map((row) => v.parse(RunningRow, row))
   }
@@ -243,14 +259,38 @@ export class JobStore {
       .map((row) => v.parse(Row, row))
   }
 
-  /** Jobs that would start before this one, counted up to a bound. */
+  /** Per provider, model, priority and minute since when they wait: how many could start. At the actor's start only. */
+  readyCounts(): { provider: string; model: string; priority: number; minute: number; count: number }[] {
+    const Row = v.object({ provider: v.string(), model: v.string(), priority: count, minute: count, count })
+    return this.#sql
+      .exec(
+        `SELECT provider, model, priority, queued_at_ms / 60000 AS minute, count(*) AS count FROM jobs
+         WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, model, priority, minute`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
+  }
+
+  /** Least and greatest tag of what waits, per provider, priority and project. At the actor's start only. */
+  tagRanges(): { provider: string; priority: number; project: string | null; least: number; greatest: number }[] {
+    const Row = v.object({ provider: v.string(), priority: count, project: text, least: v.number(), greatest: v.number() })
+    return this.#sql
+      .exec(
+        `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
+         WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, priority, project`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
+  }
+
+  /** Jobs of the same model and priority that stand before this one, counted up to a bound. */
   ahead(row: JobRow): number {
     const found = this.#number(
-      `SELECT count(*) AS n FROM (SELECT 1 FROM jobs INDEXED BY jobs_queue WHERE provider = ? AND status = 'queued'
-         AND due_at_ms IS NULL AND (rank < ? OR (rank = ? AND id < ?)) LIMIT ?)`,
-      row.provider,
-      row.rank,
-      row.rank,
+      `SELECT count(*) AS n FROM (SELECT 1 FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ?
+         AND status = 'queued' AND due_at_ms IS NULL AND (tag, id) < (?, ?) LIMIT ?)`,
+      row.model,
+      row.priority,
+      row.tag,
       row.id,
       LIMITS.queuePositionMax,
     )

@@ -61,7 +61,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     books,
     access,
     administration: new Administration(admin, books),
-    scheduler: new Scheduler(jobs, events, admin, books, systemAmbient),
+    scheduler: new Scheduler({ jobs, events, admin, books, ambient: systemAmbient }),
     broadcast: new Broadcast(state, events, () => books.seq),
     lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`)),
     waiters: new Waiters(),

@@ -22,36 +22,43 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       ) STRICT, WITHOUT ROWID;
 
       CREATE TABLE providers (
-        id TEXT PRIMARY KEY, enabled INTEGER NOT NULL, base_url TEXT, limits TEXT NOT NULL, timeout_ms INTEGER NOT NULL
+        id TEXT PRIMARY KEY, enabled INTEGER NOT NULL, base_url TEXT, limits TEXT NOT NULL,
+        models TEXT NOT NULL, timeout_ms INTEGER NOT NULL
       ) STRICT, WITHOUT ROWID;
 
       CREATE TABLE credentials (
-        provider TEXT NOT NULL, name TEXT NOT NULL, weight INTEGER NOT NULL, enabled INTEGER NOT NULL, hint TEXT,
+        provider TEXT NOT NULL, name TEXT NOT NULL, weight INTEGER NOT NULL, enabled INTEGER NOT NULL,
+        disabled_reason TEXT, hint TEXT,
         key_id TEXT NOT NULL, iv TEXT NOT NULL, ciphertext TEXT NOT NULL,
         created_at_ms INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL,
         PRIMARY KEY (provider, name)
       ) STRICT, WITHOUT ROWID;
 
       CREATE TABLE limiters (
-        name TEXT PRIMARY KEY, blocked_until_ms INTEGER NOT NULL, full_at_ms TEXT NOT NULL
+        name TEXT PRIMARY KEY, load TEXT NOT NULL
       ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE breakers (name TEXT PRIMARY KEY, breaker TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE track_records (model TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
       CREATE TABLE jobs (
         id TEXT PRIMARY KEY, status TEXT NOT NULL, due_at_ms INTEGER, provider TEXT NOT NULL, model TEXT NOT NULL,
-        rank INTEGER NOT NULL, lane INTEGER, attempt INTEGER NOT NULL, counted INTEGER NOT NULL,
+        tag REAL NOT NULL, queued_at_ms INTEGER NOT NULL, tokens INTEGER NOT NULL, lane INTEGER, attempt INTEGER NOT NULL, counted INTEGER NOT NULL,
         deadline_at_ms INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, started_at_ms INTEGER, ended_at_ms INTEGER,
         provider_ms INTEGER, store_ms INTEGER, cost_micros INTEGER,
         type TEXT NOT NULL, project TEXT, priority INTEGER NOT NULL, request_id TEXT NOT NULL,
         input TEXT NOT NULL, wishes TEXT NOT NULL, metadata TEXT NOT NULL,
         resume TEXT, output TEXT, fault TEXT
       ) STRICT;
-      CREATE INDEX jobs_queue ON jobs (provider, rank, id) WHERE status = 'queued' AND due_at_ms IS NULL;
+      CREATE INDEX jobs_queue ON jobs (model, priority, tag, id) WHERE status = 'queued' AND due_at_ms IS NULL;
       CREATE INDEX jobs_due ON jobs (due_at_ms) WHERE due_at_ms IS NOT NULL;
       CREATE INDEX jobs_running ON jobs (lane) WHERE status = 'running';
       CREATE INDEX jobs_deadline ON jobs (deadline_at_ms) WHERE ended_at_ms IS NULL;
 
       CREATE TABLE attempts (
-        job TEXT NOT NULL, number INTEGER NOT NULL, model TEXT NOT NULL, started_at_ms INTEGER NOT NULL,
+        job TEXT NOT NULL, number INTEGER NOT NULL, model TEXT NOT NULL, credential TEXT NOT NULL, reason TEXT NOT NULL,
+        started_at_ms INTEGER NOT NULL,
         ended_at_ms INTEGER, outcome TEXT, provider_request_id TEXT, cost_micros INTEGER, fault TEXT,
         PRIMARY KEY (job, number)
       ) STRICT, WITHOUT ROWID;

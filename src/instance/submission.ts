@@ -1,10 +1,11 @@
-import { ok, type Result, refuse } from '../contract/fault.ts'
+import { ok, refuse, type Result } from '../contract/fault.ts'
 import { usdToMicros } from '../contract/fields.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
 import type { JobRequest } from '../contract/job.ts'
-import { rankOf } from '../core/order.ts'
+import { rankCandidates, reasonOf } from '../core/choice.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel, modelsFor } from '../providers/registry.ts'
+import { candidatesFor } from './availability.ts'
 import type { Books } from './books.ts'
 import type { NewJob, Wishes } from './job-store.ts'
 
@@ -13,11 +14,10 @@ export type Origin = { id: string; requestId: string; project: string | null; no
 
 /** Turns a checked request into a job's row, or says which field keeps it from running here. */
 export const planJob = (request: JobRequest, config: InstanceConfig, books: Books, origin: Origin): Result<NewJob> => {
-  const candidates = request.models ?? config.default_models?.['image.generate'] ?? defaultModels()
-  const serving = chooseModels(candidates, request, books)
-  if (!serving.ok) return serving
-  const model = serving.value[0]
-  if (!model) return refuse('no_provider', 'No model can run this job.')
+  const tokens = estimateTokens(request.input.prompt)
+  const chosen = chooseModels(request, config, books, tokens, origin.now)
+  if (!chosen.ok) return chosen
+  const [model = ''] = chosen.value.models
   const dueAtMs = request.not_before ? Date.parse(request.not_before) : null
   const isLater = dueAtMs !== null && dueAtMs > origin.now
   if (dueAtMs !== null && dueAtMs > origin.now + LIMITS.notBeforeMaxMs) {
@@ -25,7 +25,7 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
   }
   const readyAtMs = isLater ? dueAtMs : origin.now
   const wishes: Wishes = {
-    models: serving.value,
+    ...chosen.value,
     fallback: request.fallback ?? true,
     maxAttempts: request.max_attempts ?? LIMITS.attemptsDefault,
     onContentRejected: request.on_content_rejected ?? 'fail',
@@ -33,19 +33,20 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     maxCostMicros: typeof request.max_cost_usd === 'number' ? usdToMicros(request.max_cost_usd) : null,
     prefer: request.prefer ?? null,
   }
-  const priority = request.priority ?? LIMITS.priorityDefault
   return ok({
     id: origin.id,
     status: isLater ? 'scheduled' : 'queued',
     due_at_ms: isLater ? dueAtMs : null,
     provider: model.split('/')[0] ?? model,
     model,
-    rank: rankOf(readyAtMs, priority),
+    tag: 0,
+    queued_at_ms: readyAtMs,
+    tokens,
     deadline_at_ms: readyAtMs + (request.deadline_s ?? LIMITS.deadlineDefaultSeconds) * 1000,
     created_at_ms: origin.now,
     type: request.type,
     project: origin.project,
-    priority,
+    priority: request.priority ?? LIMITS.priorityDefault,
     request_id: origin.requestId,
     input: JSON.stringify(request.input),
     wishes: JSON.stringify(wishes),
@@ -53,31 +54,41 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
   })
 }
 
-const defaultModels = (): string[] =>
-  modelsFor('image.generate@1')
-    .slice(0, 1)
-    .map(({ provider, card }) => `${provider.id}/${card.model}`)
+/** For limits in tokens: four bytes of UTF-8 each, the usual rule of thumb, rounded up. */
+const estimateTokens = (text: string): number => Math.ceil(new TextEncoder().encode(text).length / 4)
 
-/** The models that know the input and have a credential, in the order asked for; otherwise the first reason why not. */
-const chooseModels = (candidates: string[], request: JobRequest, books: Books): Result<string[]> => {
-  let reason: Result<string[]> | null = null
-  const serving = candidates.filter((name, i) => {
-    const found = findModel(name)
-    if (!found) {
-      reason ??= refuse('invalid_request', `There is no model "${name}".`, { param: `models.${i}` })
-      return false
-    }
-    const refusal = found.provider.refuses(found.card.model, request.input)
-    if (refusal) {
-      reason ??= refuse('invalid_request', `${name}: ${refusal.message}`, { param: refusal.param })
-      return false
-    }
-    if (books.setups.get(found.provider.id)?.rules.enabled) return true
-    reason ??= refuse(
-      'no_provider',
-      `The provider "${found.provider.id}" is disabled or has no credential in this instance.`,
-    )
-    return false
+type Chosen = Pick<Wishes, 'models' | 'reason' | 'skipped'>
+
+/** The models that accept the input, best first; otherwise the first reason why none does. */
+const chooseModels = (request: JobRequest, config: InstanceConfig, books: Books, tokens: number, now: number): Result<Chosen> => {
+  const prefer = request.prefer ?? null
+  const asked = request.models ?? config.default_models?.['image.generate'] ?? defaultModels(prefer !== null)
+  const unknown = asked.findIndex((name) => !findModel(name))
+  if (unknown !== -1) return refuse('invalid_request', `There is no model "${asked[unknown]}".`, { param: `models.${unknown}` })
+  const { candidates, skipped } = candidatesFor(books, asked, request.input, tokens, now)
+  const ranked = rankCandidates(candidates, prefer, now)
+  const [best] = ranked
+  const [first] = skipped
+  if (!best && first) {
+    return refuse('invalid_request', `${first.model}: ${first.reason}`, first.param === null ? {} : { param: first.param })
+  }
+  if (!best || best.readyAtMs === null) {
+    const provider = (best?.model ?? '').split('/')[0]
+    return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
+  }
+  const unusable = ranked.filter((candidate) => candidate.readyAtMs === null)
+  return ok({
+    models: ranked.map((candidate) => candidate.model),
+    reason: reasonOf(prefer, best.model === asked[0]),
+    skipped: [
+      ...skipped.map(({ model, reason }) => ({ model, reason })),
+      ...unusable.map(({ model }) => ({ model, reason: 'its provider is disabled or has no usable credential' })),
+    ],
   })
-  return serving.length > 0 ? ok(serving) : (reason ?? refuse('no_provider', 'No model can run this job.'))
+}
+
+/** With a preference all models compete; without one the first of the registry serves. */
+const defaultModels = (all: boolean): string[] => {
+  const names = modelsFor('image.generate@1').map(({ provider, card }) => `${provider.id}/${card.model}`)
+  return all ? names : names.slice(0, 1)
 }

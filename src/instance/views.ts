@@ -1,12 +1,17 @@
 import { type Fault, faultType } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
 import type { ImageInput, ImageOutput } from '../contract/image.ts'
-import type { ApiKey, Credential } from '../contract/instance.ts'
+import type { ApiKey, Credential, ProviderView } from '../contract/instance.ts'
 import { isFinal, type JobError, type JobRecord, type WaitingFor } from '../contract/job.ts'
-import { admit, nextRequestAt } from '../core/admission.ts'
+import { admit, paceOf, readyAt, slotsOf } from '../core/admission.ts'
+import { type Breaker, passBreaker } from '../core/breaker.ts'
+import { estimateStart } from '../core/estimate.ts'
+import { medianMs } from '../core/track-record.ts'
+import { findModel } from '../providers/registry.ts'
+import { usableCredentials } from './availability.ts'
 import type { CredentialRow, KeyRow } from './admin-store.ts'
 import type { Books } from './books.ts'
-import type { AttemptRow, JobRow } from './job-store.ts'
+import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
 
 /** Rows as clients see them. */
 
@@ -34,12 +39,14 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     attempts: attempts.map((attempt) => ({
       number: attempt.number,
       model: attempt.model,
+      reason: attempt.reason,
       started_at: isoTime(attempt.started_at_ms),
       ended_at: isoTimeOrNull(attempt.ended_at_ms),
       outcome: attempt.outcome,
       provider_request_id: attempt.provider_request_id,
       error: jobError(attempt.fault),
     })),
+    skipped: (JSON.parse(row.wishes) as Wishes).skipped,
     cost_usd: costOf(row),
     usage: output ? { images: output.images.length } : null,
     timing: {
@@ -82,19 +89,38 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   if (row.due_at_ms !== null) {
     return { position: null, waiting_for: 'not_before', limit: null, estimated_start_at: isoTime(row.due_at_ms) }
   }
-  const limit = context.books.limiter(row.provider)
-  const rules = context.books.setups.get(row.provider)?.rules
-  const load = context.books.load(row.provider)
-  const admission = rules ? admit(load, rules, context.now) : null
-  const waitingFor: WaitingFor = admission && !admission.admitted ? admission.waitingFor : 'order'
-  const isFirst = context.ahead === 0
-  return {
-    position: context.ahead === null ? null : context.ahead + 1,
-    waiting_for: waitingFor,
-    limit: waitingFor === 'order' ? null : limit,
-    estimated_start_at:
-      rules && isFirst && waitingFor === 'provider_rate' ? isoTime(nextRequestAt(load, rules, context.now)) : null,
-  }
+  const { books, now, ahead } = context
+  const limiters = books.limiters(row.model)
+  const blocked = whyNotNow(row, context)
+  const position = ahead === null ? null : ahead + 1
+  if (position === null) return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
+  const [provider] = limiters
+  const record = books.record(row.model)
+  const estimate = estimateStart({
+    ahead: position - 1,
+    now,
+    readyAtMs: Math.max(now, blocked.untilMs ?? now, ...limiters.map((limiter) => readyAt(limiter, row.tokens, now))),
+    running: provider?.load.running ?? 0,
+    concurrency: Math.min(...limiters.map(slotsOf)),
+    durationMs: medianMs(record) ?? findModel(row.model)?.card.typicalMs ?? 0,
+    intervalMs: Math.max(0, ...limiters.map((limiter) => paceOf(limiter, row.tokens))),
+  })
+  return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: isoTime(Math.ceil(estimate)) }
+}
+
+/** What holds up a call of this job's model at this moment; `order` where only other jobs stand before it. */
+const whyNotNow = (
+  row: JobRow,
+  { books, now }: JobContext,
+): { waiting_for: WaitingFor; limit: string | null; untilMs: number | null } => {
+  const provider = books.limiter(row.provider)
+  const passage = passBreaker(books.breaker(provider), now)
+  if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
+  const credentials = usableCredentials(books, row.provider, now)
+  if (credentials.usable.length === 0) return { waiting_for: 'breaker', limit: `${provider}:credential`, untilMs: credentials.readyAtMs }
+  const admission = admit(books.limiters(row.model), row.tokens, now)
+  if (admission.admitted) return { waiting_for: 'order', limit: null, untilMs: null }
+  return { waiting_for: admission.waitingFor, limit: admission.limit, untilMs: admission.untilMs }
 }
 
 export const keyView = (key: KeyRow): ApiKey => ({
@@ -107,11 +133,19 @@ export const keyView = (key: KeyRow): ApiKey => ({
   expires_at: isoTimeOrNull(key.expires_at_ms),
 })
 
-export const credentialView = (row: CredentialRow): Credential => ({
+export const breakerView = (breaker: Breaker): ProviderView['breaker'] => ({
+  state: breaker.state,
+  failures: breaker.state === 'closed' ? breaker.failures : 0,
+  until: breaker.state === 'open' ? isoTime(breaker.untilMs) : null,
+})
+
+export const credentialView = (row: CredentialRow, breaker: Breaker): Credential => ({
   name: row.name,
   provider: row.provider,
   weight: row.weight,
   enabled: row.enabled,
+  disabled_reason: row.disabled_reason,
+  breaker: breakerView(breaker),
   hint: row.hint,
   created_at: isoTime(row.created_at_ms),
   updated_at: isoTime(row.updated_at_ms),

@@ -1,0 +1,47 @@
+import { LIMITS } from '../limits.ts'
+
+/**
+ * A circuit breaker: closed, open for a while, then half-open for one probe. It counts consecutive failures of the kinds
+ * that the fault table counts; what a provider answers properly, a refusal included, closes it.
+ */
+export type Breaker =
+  | { state: 'closed'; failures: number }
+  | { state: 'open'; untilMs: number; openings: number }
+  | { state: 'half_open'; openings: number; probing: boolean }
+
+export const initialBreaker = (): Breaker => ({ state: 'closed', failures: 0 })
+
+export type BreakerEvent = 'success' | 'failure' | 'trip'
+
+/** What an attempt's end means for the breaker. `trip` opens at once, as an exhausted quota does. */
+export const stepBreaker = (breaker: Breaker, event: BreakerEvent, now: number): Breaker => {
+  if (event === 'success') return initialBreaker()
+  const openings = breaker.state === 'closed' ? 0 : breaker.openings
+  if (event === 'trip') return opened(openings, now)
+  // Attempts that were under way when it opened tell nothing new.
+  if (breaker.state === 'open') return breaker
+  if (breaker.state === 'half_open') return opened(openings, now)
+  const failures = breaker.failures + 1
+  return failures >= LIMITS.breakerFailures ? opened(0, now) : { state: 'closed', failures }
+}
+
+const opened = (openings: number, now: number): Breaker => ({
+  state: 'open',
+  untilMs: now + Math.min(LIMITS.breakerOpenMs * 2 ** Math.min(openings, 16), LIMITS.breakerOpenMaxMs),
+  openings: openings + 1,
+})
+
+/** Whether a call may go out, and what the breaker is then. While open, `untilMs` says when to ask again. */
+export const passBreaker = (
+  breaker: Breaker,
+  now: number,
+): { passes: true; breaker: Breaker } | { passes: false; untilMs: number | null } => {
+  if (breaker.state === 'closed') return { passes: true, breaker }
+  if (breaker.state === 'open' && now < breaker.untilMs) return { passes: false, untilMs: breaker.untilMs }
+  if (breaker.state === 'half_open' && breaker.probing) return { passes: false, untilMs: null }
+  return { passes: true, breaker: { state: 'half_open', openings: breaker.openings, probing: true } }
+}
+
+/** The probe ended without a verdict, as a canceled one does: the next call probes. */
+export const releaseProbe = (breaker: Breaker): Breaker =>
+  breaker.state === 'half_open' ? { ...breaker, probing: false } : breaker

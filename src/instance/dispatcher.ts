@@ -1,0 +1,173 @@
+import { admit, initialLoad, slotsOf } from '../core/admission.ts'
+import { earliest } from '../core/alarm.ts'
+import { type Breaker, passBreaker } from '../core/breaker.ts'
+import { pickByWeight } from '../core/credential.ts'
+import { nextClass, serveJob } from '../core/fair-queue.ts'
+import { laneWithRoom } from '../core/lanes.ts'
+import { LIMITS } from '../limits.ts'
+import type { CredentialRow } from './admin-store.ts'
+import { usableCredentials } from './availability.ts'
+import type { JobRow } from './job-store.ts'
+import { type Desk, type Transitions, wishesOf } from './transitions.ts'
+
+/** Waiting jobs read in one query. */
+const ROWS_AT_ONCE = 64
+
+/** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
+export class Dispatcher {
+  readonly #desk: Desk
+  readonly #transitions: Transitions
+
+  constructor(desk: Desk, transitions: Transitions) {
+    this.#desk = desk
+    this.#transitions = transitions
+  }
+
+  /** Claims until a provider's limits, its queue or the lanes are exhausted; returns when to try again, or null. */
+  claim(provider: string, now: number): number | null {
+    const { books } = this.#desk
+    const setup = books.setups.get(provider)
+    if (!setup?.enabled || books.ready(provider).size === 0) return null
+    const heads = new Heads(this.#desk, provider, this.#roomOf(provider))
+    const blocked = new Set<string>()
+    let wakeAt: number | null = null
+    for (let claimed = 0; claimed < LIMITS.claimsPerTurn; claimed += 1) {
+      const priority = nextClass(books.order(provider), books.waitingClasses(provider, blocked), now)
+      const row = priority === null ? null : heads.first(priority, blocked)
+      if (!row) return wakeAt
+      const outcome = this.#start(row, now)
+      if (outcome.started) {
+        heads.take(row)
+        serveJob(books.order(provider), row.priority, row.tag)
+      } else if (outcome.onlyModel) {
+        blocked.add(row.model)
+        wakeAt = earliest(wakeAt, outcome.untilMs)
+      } else return earliest(wakeAt, outcome.untilMs)
+    }
+    return now
+  }
+
+  /** Rows worth reading at once. */
+  #roomOf(provider: string): number {
+    const { books } = this.#desk
+    const [limiter] = books.limiters(`${provider}/`)
+    const room = limiter ? slotsOf(limiter) - limiter.load.running : 1
+    return Math.max(1, Math.min(room, ROWS_AT_ONCE))
+  }
+
+  #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {
+    const { books, admin, jobs, ambient } = this.#desk
+    const { usable, readyAtMs } = usableCredentials(books, row.provider, now)
+    const credential = pickByWeight(usable, ambient.random())
+    if (!credential) return { started: false, onlyModel: false, untilMs: readyAtMs }
+    const breakerName = books.limiter(row.provider)
+    const passage = passBreaker(books.breaker(breakerName), now)
+    if (!passage.passes) return { started: false, onlyModel: false, untilMs: passage.untilMs }
+    const limiters = books.limiters(row.model)
+    const admission = admit(limiters, row.tokens, now)
+    if (!admission.admitted) {
+      return { started: false, onlyModel: admission.limit !== breakerName, untilMs: admission.untilMs }
+    }
+    const lane = laneWithRoom(books.lanes)
+    if (lane === null) return { started: false, onlyModel: false, untilMs: null }
+    for (const [i, { name, rules }] of limiters.entries()) {
+      const load = admission.loads[i] ?? initialLoad()
+      books.setLoad(name, load)
+      // What runs is counted from the jobs; only a rate has something to remember.
+      if (rules.rates.length > 0) admin.saveLimiter(name, load)
+    }
+    this.#probe(breakerName, passage.breaker)
+    this.#probeCredential(row.provider, credential, now)
+    this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
+    jobs.openAttempt(row.id, row.attempt + 1, row.model, credential.name, this.#reasonOf(row), now)
+    this.#assign(row, credential, lane)
+    return { started: true }
+  }
+
+  /** Why this attempt is made, for the job's record. */
+  #reasonOf(row: JobRow): string {
+    if (row.fault === null) return wishesOf(row).reason
+    const { code } = JSON.parse(row.fault) as { code: string }
+    if (row.resume !== null) return `goes on after ${code}`
+    const last = this.#desk.jobs.attempts(row.id).at(-1)
+    return last?.model === row.model ? `again after ${code}` : `fallback after ${code}`
+  }
+
+  /** A breaker that lets one call through remembers it. */
+  #probe(name: string, breaker: Breaker): void {
+    const { books, admin } = this.#desk
+    if (breaker.state === 'closed') return
+    books.breakers.set(name, breaker)
+    admin.saveBreaker(name, breaker)
+  }
+
+  #probeCredential(provider: string, credential: CredentialRow, now: number): void {
+    const name = this.#desk.books.credentialName(provider, credential.name)
+    const passage = passBreaker(this.#desk.books.breaker(name), now)
+    if (passage.passes) this.#probe(name, passage.breaker)
+  }
+
+  #assign(row: JobRow, credential: CredentialRow, lane: number): void {
+    const { books } = this.#desk
+    const setup = books.setups.get(row.provider)
+    if (!setup) return
+    this.#transitions.assign(lane, {
+      job: row.id,
+      attempt: row.attempt + 1,
+      type: row.type,
+      model: row.model,
+      input: row.input,
+      baseUrl: setup.baseUrl,
+      timeoutMs: setup.timeoutMs,
+      credential: {
+        identity: books.credentialName(row.provider, credential.name),
+        sealed: { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext },
+      },
+      maxCostMicros: wishesOf(row).maxCostMicros,
+      deadlineAtMs: row.deadline_at_ms,
+      resume: row.resume,
+      requestId: row.request_id,
+    })
+  }
+}
+
+/** The first waiting jobs of each model and priority, read in pieces and only where they are asked for. */
+class Heads {
+  readonly #desk: Desk
+  readonly #provider: string
+  readonly #piece: number
+  readonly #known = new Map<string, JobRow[]>()
+
+  constructor(desk: Desk, provider: string, piece: number) {
+    this.#desk = desk
+    this.#provider = provider
+    this.#piece = piece
+  }
+
+  /** The job with the lowest tag in a class, over the models that are not blocked. */
+  first(priority: number, blocked: ReadonlySet<string>): JobRow | null {
+    let best: JobRow | null = null
+    for (const [model, counts] of this.#desk.books.ready(this.#provider)) {
+      if (blocked.has(model) || !counts.has(priority)) continue
+      const head = this.#head(model, priority)
+      if (head && (!best || head.tag < best.tag || (head.tag === best.tag && head.id < best.id))) best = head
+    }
+    return best
+  }
+
+  take(row: JobRow): void {
+    const rows = this.#known.get(keyOf(row.model, row.priority))
+    rows?.shift()
+    // Read anew when used up: what was claimed is no longer in the queue.
+    if (rows?.length === 0) this.#known.delete(keyOf(row.model, row.priority))
+  }
+
+  #head(model: string, priority: number): JobRow | null {
+    const key = keyOf(model, priority)
+    const rows = this.#known.get(key) ?? this.#desk.jobs.heads(model, priority, this.#piece)
+    this.#known.set(key, rows)
+    return rows[0] ?? null
+  }
+}
+
+const keyOf = (model: string, priority: number): string => `${model} ${priority}`

@@ -1,0 +1,105 @@
+import type { Fault } from '../contract/fault.ts'
+import type { AttemptEnd } from '../contract/rpc.ts'
+import { pause, relax, slow } from '../core/admission.ts'
+import { type Breaker, type BreakerEvent, releaseProbe, stepBreaker } from '../core/breaker.ts'
+import { FAULT_TABLE } from '../core/outcome.ts'
+import { recordRun } from '../core/track-record.ts'
+import { LIMITS } from '../limits.ts'
+import type { JobRow } from './job-store.ts'
+import type { Desk } from './transitions.ts'
+
+/**
+ * What an attempt's end says about its provider: limits narrow or widen, breakers open or close, a credential is switched
+ * off, the model's track record grows. Every method runs inside the caller's transaction.
+ */
+export class Verdicts {
+  readonly #desk: Desk
+  readonly #unwritten = new Set<string>()
+  #flushedAtMs = 0
+
+  constructor(desk: Desk) {
+    this.#desk = desk
+  }
+
+  /** Called while the job still counts as running; `credential` is the one that the attempt used. */
+  learn(row: JobRow, end: AttemptEnd, credential: string | null): void {
+    const code = end.fault ? attemptCode(end.fault) : null
+    const meaning = code === null ? 'no' : FAULT_TABLE[code].breaker
+    this.#limits(row, end.fault, meaning === 'slows', end.rateHint ?? null)
+    this.#breakers(row.provider, credential, meaning)
+    if (meaning === 'disables' && credential !== null) this.#disable(row.provider, credential)
+    if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
+  }
+
+  #limits(row: JobRow, problem: Fault | null, isTooFast: boolean, hint: AttemptEnd['rateHint']): void {
+    const { books, admin, ambient } = this.#desk
+    const [provider] = books.limiters(row.model)
+    if (!provider) return
+    const now = ambient.now()
+    let load = provider.load
+    if (isTooFast) load = slow(load, now, Math.min(problem?.retryAfterMs ?? LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs))
+    else if (!problem) load = relax(load)
+    if (hint && hint.remaining === 0) load = pause(load, now, Math.min(hint.resetAfterMs, LIMITS.retryAfterMaxMs))
+    if (load === provider.load) return
+    books.setLoad(provider.name, load)
+    admin.saveLimiter(provider.name, load)
+  }
+
+  #breakers(provider: string, credential: string | null, meaning: (typeof FAULT_TABLE)['canceled']['breaker']): void {
+    const { books } = this.#desk
+    const ofProvider = books.limiter(provider)
+    if (meaning === 'counts') return this.#step(ofProvider, 'failure')
+    if (meaning === 'no') {
+      this.#step(ofProvider, 'success')
+      if (credential !== null) this.#step(books.credentialName(provider, credential), 'success')
+      return
+    }
+    // Too fast, out of quota, a bad key: the provider is up, which ends a probe without a verdict.
+    this.#set(ofProvider, releaseProbe(books.breaker(ofProvider)))
+    if (meaning === 'opens' && credential !== null) this.#step(books.credentialName(provider, credential), 'trip')
+  }
+
+  #step(name: string, event: BreakerEvent): void {
+    const { books, ambient } = this.#desk
+    this.#set(name, stepBreaker(books.breaker(name), event, ambient.now()))
+  }
+
+  #set(name: string, next: Breaker): void {
+    const { books, admin } = this.#desk
+    const before = books.breaker(name)
+    if (next === before || (isQuiet(next) && isQuiet(before))) return
+    books.breakers.set(name, next)
+    if (isQuiet(next)) admin.deleteBreaker(name)
+    else admin.saveBreaker(name, next)
+  }
+
+  #disable(provider: string, name: string): void {
+    const { books, admin, ambient } = this.#desk
+    const credential = books.setups.get(provider)?.credentials.find((item) => item.name === name)
+    if (!credential?.enabled) return
+    admin.saveCredential({
+      ...credential,
+      enabled: false,
+      disabled_reason: 'the provider refused it',
+      updated_at_ms: ambient.now(),
+    })
+    books.configure(admin)
+  }
+
+  /** Kept in memory and written now and then: losing the last seconds of it changes no promise. */
+  #remember(model: string, succeeded: boolean, durationMs: number): void {
+    const { books, admin, ambient } = this.#desk
+    books.records.set(model, recordRun(books.record(model), succeeded, durationMs))
+    this.#unwritten.add(model)
+    if (ambient.now() - this.#flushedAtMs < LIMITS.trackRecordFlushMs) return
+    this.#flushedAtMs = ambient.now()
+    for (const name of this.#unwritten) admin.saveTrackRecord(name, books.record(name))
+    this.#unwritten.clear()
+  }
+}
+
+const isQuiet = (breaker: Breaker): boolean => breaker.state === 'closed' && breaker.failures === 0
+
+/** A fault that is not an attempt's own would be a bug of an adapter: it is treated as a malformed answer. */
+export const attemptCode = (problem: Fault): keyof typeof FAULT_TABLE =>
+  problem.code in FAULT_TABLE ? (problem.code as keyof typeof FAULT_TABLE) : 'provider_protocol_error'
