@@ -194,7 +194,7 @@ export class Scheduler {
     if (FAULT_TABLE[code].breaker === 'slows') {
       this.#books.loads.set(
         row.provider,
-        slow(this.#books.load(row.provider), now, problem.retryAfterMs ?? LIMITS.backoffBaseMs),
+        slow(this.#books.load(row.provider), now, problem.retryAfterMs || LIMITS.backoffBaseMs),
       )
       this.#admin.saveLimiter(this.#books.limiter(row.provider), this.#books.load(row.provider))
     }
