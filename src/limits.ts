@@ -25,7 +25,7 @@ export const LIMITS = {
   imagesPerJob: 8,
   /** The largest seed all image providers take: 31 bits. */
   seedMax: 2_147_483_647,
-  /** `provider_options` and `metadata`, each, as JSON. */
+  /** The options of one provider in `provider_options`, as JSON. */
   optionsBytes: 16 * 1024,
   metadataKeys: 50,
   metadataKeyCharacters: 64,

@@ -12,11 +12,30 @@ const isJson = (value: unknown): value is Json => {
   return typeof value === 'object' && Object.values(value).every(isJson)
 }
 
+/**
+ * valibot takes a list for an object without entries, and a misspelt request would pass as an empty one. These refuse it,
+ * and are otherwise the library's own.
+ */
+export const strictObject = <const E extends v.ObjectEntries>(entries: E) => refusingLists(v.strictObject(entries))
+export const record = <const K extends Parameters<typeof v.record>[0], const V extends v.GenericSchema>(
+  key: K,
+  value: V,
+) => refusingLists(v.record(key, value))
+
+const refusingLists = <S extends v.GenericSchema>(schema: S): S => ({
+  ...schema,
+  '~run'(dataset, config) {
+    if (!Array.isArray(dataset.value)) return schema['~run'](dataset, config)
+    v._addIssue({ ...schema, expects: 'Object', message: 'must be an object' }, 'type', dataset, config)
+    return { ...dataset, typed: false }
+  },
+})
+
 const JsonValue = v.custom<Json>(isJson, 'must be JSON')
 
 /** An object of JSON whose text is bounded. */
 export const JsonObject = v.pipe(
-  v.record(v.string(), JsonValue),
+  record(v.string(), JsonValue),
   v.check(
     (value) => new TextEncoder().encode(JSON.stringify(value)).length <= LIMITS.optionsBytes,
     `must be at most ${LIMITS.optionsBytes} bytes`,
@@ -47,7 +66,7 @@ export const Timestamp = v.pipe(
 )
 
 export const Metadata = v.pipe(
-  v.record(
+  record(
     v.pipe(
       v.string(),
       v.minLength(1),
@@ -82,6 +101,7 @@ export const Usd = v.pipe(
   v.finite(),
   v.minValue(0, 'must not be negative'),
   v.maxValue(LIMITS.maxCostUsd, `must be at most ${LIMITS.maxCostUsd}`),
+  v.check((usd) => usdToMicros(usd) / 1_000_000 === usd, 'must have at most six decimals'),
 )
 
 export const usdToMicros = (usd: number): number => Math.round(usd * 1_000_000)

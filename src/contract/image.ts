@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
-import { integer, JsonObject } from './fields.ts'
+import { integer, JsonObject, record, strictObject } from './fields.ts'
 
 /** `image.generate@1`: what every image model is asked for in the same words. The rest goes through `provider_options`. */
 
@@ -29,7 +29,7 @@ const Prompt = v.pipe(
 )
 
 export const ImageInput = v.pipe(
-  v.strictObject({
+  strictObject({
     prompt: v.pipe(
       Prompt,
       v.check((text) => text.trim() !== '', 'must not be blank'),
@@ -51,7 +51,7 @@ export const ImageInput = v.pipe(
     format: v.optional(v.picklist(['png', 'jpeg', 'webp'], 'must be png, jpeg or webp')),
     quality: v.optional(v.picklist(['draft', 'standard', 'high'], 'must be draft, standard or high')),
     style: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.nameCharacters))),
-    provider_options: v.optional(v.record(v.pipe(v.string(), v.maxLength(LIMITS.nameCharacters)), JsonObject)),
+    provider_options: v.optional(record(v.pipe(v.string(), v.maxLength(LIMITS.nameCharacters)), JsonObject)),
   }),
   v.forward(
     v.check((input) => !(input.size && input.aspect_ratio), 'size and aspect_ratio exclude each other'),

@@ -1,21 +1,21 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
-import { integer, ModelName, Name, Timestamp } from './fields.ts'
+import { integer, ModelName, Name, record, strictObject, Timestamp } from './fields.ts'
 import { InstanceId } from './ids.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
-export const InstanceConfig = v.strictObject({
+export const InstanceConfig = strictObject({
   /** Model for a node type where a job names none. */
   default_models: v.optional(
-    v.strictObject({
+    strictObject({
       'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
     }),
   ),
   /** Shares of projects within a priority; 1 where a project has none. */
   project_weights: v.optional(
     v.pipe(
-      v.record(Name, integer(1, LIMITS.projectWeightMax)),
+      record(Name, integer(1, LIMITS.projectWeightMax)),
       v.check((weights) => Object.keys(weights).length <= LIMITS.projectsWeighted, `must name at most ${LIMITS.projectsWeighted} projects`),
     ),
   ),
@@ -24,12 +24,12 @@ export const InstanceConfig = v.strictObject({
 })
 export type InstanceConfig = v.InferOutput<typeof InstanceConfig>
 
-export const InstanceRequest = v.strictObject({
+export const InstanceRequest = strictObject({
   id: InstanceId,
   organization: v.optional(v.nullable(Name)),
   config: v.optional(InstanceConfig),
 })
-export const InstancePatch = v.strictObject({ config: InstanceConfig })
+export const InstancePatch = strictObject({ config: InstanceConfig })
 
 export const Instance = v.object({
   id: v.string(),
@@ -46,7 +46,7 @@ export const SCOPES = ['jobs', 'read', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 
 export const KeyRequest = v.pipe(
-  v.strictObject({
+  strictObject({
     name: Name,
     role: v.picklist(ROLES, 'must be admin or user'),
     project: v.optional(v.nullable(Name)),
@@ -89,7 +89,7 @@ export type ApiKey = v.InferOutput<typeof ApiKey>
 /** Returned once, by the call that made it. */
 export const NewApiKey = v.object({ ...ApiKey.entries, key: v.string() })
 
-export const ProviderLimits = v.strictObject({
+export const ProviderLimits = strictObject({
   requests_per_minute: v.optional(v.nullable(integer(1, LIMITS.requestsPerMinuteMax))),
   tokens_per_minute: v.optional(v.nullable(integer(1, LIMITS.tokensPerMinuteMax))),
   concurrency: v.optional(integer(1, LIMITS.concurrencyMax)),
@@ -99,14 +99,14 @@ export type ProviderLimits = v.InferOutput<typeof ProviderLimits>
 
 const MODEL_OF_PROVIDER = /^[A-Za-z0-9][A-Za-z0-9._:/-]*$/
 
-export const ProviderRequest = v.strictObject({
+export const ProviderRequest = strictObject({
   enabled: v.optional(v.boolean('must be true or false')),
   base_url: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(LIMITS.urlFieldCharacters), v.url('must be a URL')))),
   limits: v.optional(ProviderLimits),
   /** Limits of single models, beside those of the provider: a call needs room in both. */
   models: v.optional(
     v.pipe(
-      v.record(v.pipe(v.string(), v.maxLength(128), v.regex(MODEL_OF_PROVIDER, 'must be the name of a model')), v.strictObject({ limits: ProviderLimits })),
+      record(v.pipe(v.string(), v.maxLength(128), v.regex(MODEL_OF_PROVIDER, 'must be the name of a model')), strictObject({ limits: ProviderLimits })),
       v.check((models) => Object.keys(models).length <= LIMITS.modelsPerProvider, `must name at most ${LIMITS.modelsPerProvider} models`),
     ),
   ),
@@ -141,7 +141,7 @@ export const ProviderView = v.object({
 })
 export type ProviderView = v.InferOutput<typeof ProviderView>
 
-export const CredentialRequest = v.strictObject({
+export const CredentialRequest = strictObject({
   name: Name,
   secret: v.pipe(
     v.string(),
@@ -151,7 +151,7 @@ export const CredentialRequest = v.strictObject({
   ),
   weight: v.optional(integer(0, 1_000)),
 })
-export const CredentialPatch = v.strictObject({
+export const CredentialPatch = strictObject({
   secret: v.optional(CredentialRequest.entries.secret),
   weight: v.optional(integer(0, 1_000)),
   enabled: v.optional(v.boolean('must be true or false')),

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
 import { ATTEMPT_FAULT_CODES } from './fault.ts'
-import { integer, Metadata, ModelName, Name, Timestamp, Usd } from './fields.ts'
+import { integer, Metadata, ModelName, Name, strictObject, Timestamp, Usd } from './fields.ts'
 import { ImageInput, ImageOutput } from './image.ts'
 
 export const STATUSES = ['scheduled', 'queued', 'running', 'succeeded', 'failed', 'canceled'] as const
@@ -21,7 +21,7 @@ const NodeTypeName = v.pipe(
 )
 
 /** `POST {base}/jobs`. Unknown fields are refused, so that a misspelt one is never silently ignored. */
-export const JobRequest = v.strictObject({
+export const JobRequest = strictObject({
   type: NodeTypeName,
   input: ImageInput,
   project: v.optional(v.nullable(Name)),

@@ -80,7 +80,7 @@ export const decide = (
 ): Decision => {
   const retryAt = retryTime(job, failed, now, jitter)
   const inTime = mayFallBack(job, failed) ? alternatives.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
-  const other = inTime.find((item) => retryAt === null || prefersOther(failed.code, item, retryAt))
+  const other = inTime.find((item) => retryAt === null || prefersOther(job, failed, item, retryAt))
   if (other) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
   return retryAt === null ? { next: 'fail' } : { next: 'retry', dueAtMs: retryAt }
 }
@@ -131,6 +131,11 @@ const mayFallBack = (job: FailedJob, failed: AttemptFault): boolean => {
 const isRepeatable = (job: FailedJob, failed: AttemptFault): boolean =>
   failed.idempotent || job.onOutcomeUnknown === 'retry'
 
-/** With a retry possible, another model is taken only where the table says "if sooner" and it is. */
-const prefersOther = (code: AttemptFaultCode, other: Alternative, retryAt: number): boolean =>
-  FAULT_TABLE[code].fallback === 'if_sooner' && other.readyAtMs < retryAt
+/**
+ * With a retry possible, another model is taken where the table says "if sooner" and it is; else when a retry has met the
+ * same fault, or when this is the last attempt.
+ */
+const prefersOther = (job: FailedJob, failed: AttemptFault, other: Alternative, retryAt: number): boolean => {
+  if (FAULT_TABLE[failed.code].fallback === 'if_sooner') return other.readyAtMs < retryAt
+  return !failed.resumable && (job.earlier.includes(failed.code) || job.attempts === job.maxAttempts - 1)
+}

@@ -3,7 +3,13 @@ import { fault } from '../contract/fault.ts'
 import { Instance, InstancePatch, InstanceRequest } from '../contract/instance.ts'
 import { fromWire } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
-import { createInstanceRow, deleteInstanceRow, ensureOrganization, listInstances } from '../storage/directory.ts'
+import {
+  createInstanceRow,
+  deleteInstanceRow,
+  ensureOrganization,
+  listInstances,
+  readInstanceRow,
+} from '../storage/directory.ts'
 import { callerOf, requireRoot } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
@@ -14,6 +20,9 @@ const create = async (context: Context): Promise<Response> => {
   await requireRoot(context)
   const { id, organization = null, config = {} } = await readBody(context, InstanceRequest)
   // The directory first: a row without an actor is made good by asking again, an actor without a row is never found.
+  const existing = await readInstanceRow(context.env.DIRECTORY, id)
+  if (existing && existing.organization !== organization)
+    throw new Refused(fault('conflict', 'An instance of this id exists.', { param: 'id' }))
   if (organization !== null) await ensureOrganization(context.env.DIRECTORY, organization, Date.now())
   await createInstanceRow(context.env.DIRECTORY, id, organization, Date.now())
   const instance = unwrap(await context.env.INSTANCE.getByName(id).provision(id, organization, config))

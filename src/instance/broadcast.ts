@@ -116,11 +116,12 @@ export class Broadcast {
   }
 
   /** What is told but not kept: it bears the number of the last durable event and moves no cursor. */
-  progress(job: string, project: string | null, at: string, data: Event['data']): void {
-    const event: Event = { seq: this.#head(), type: 'job.progress', job, at, data }
+  progress(job: string, project: string | null, now: number, data: Event['data']): void {
+    const event: Event = { seq: this.#head(), type: 'job.progress', job, at: new Date(now).toISOString(), data }
     const text = JSON.stringify(event)
     for (const subscriber of this.#all) {
-      if (subscriber.live && sees(subscriber.filter, job, project)) this.#deliver(subscriber, event, text)
+      if (!subscriber.live || !sees(subscriber.filter, job, project) || this.#expired(subscriber, now)) continue
+      this.#deliver(subscriber, event, text)
     }
   }
 

@@ -135,7 +135,10 @@ export class Instance extends DurableObject<Env> {
 
   async jobs(caller: Caller, filter: JobFilter): Promise<Result<Wire<{ data: JobRecord[]; next: string | null }>>> {
     return this.#as(caller, 'read', (parts, principal) => {
-      const page = parts.jobs.list(principal.project === null ? filter : { ...filter, project: principal.project })
+      const { project } = principal
+      if (project !== null && filter.project !== undefined && filter.project !== project)
+        return ok(toWire({ data: [], next: null }))
+      const page = parts.jobs.list(project === null ? filter : { ...filter, project })
       const now = systemAmbient.now()
       const data = page.rows.map((row) =>
         jobRecord(row, parts.jobs.attempts(row.id), this.#context(parts, row, now, null)),
@@ -429,7 +432,7 @@ export class Instance extends DurableObject<Env> {
     const row = parts.jobs.find(job)
     if (row?.status !== 'running' || row.attempt !== attempt) return [{ job, attempt }]
     this.#progress.set(job, progress)
-    parts.broadcast.progress(job, row.project, isoTime(systemAmbient.now()), { progress, message })
+    parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })
     return []
   }
 

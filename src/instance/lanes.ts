@@ -37,11 +37,6 @@ export class Lanes {
     }
   }
 
-  /** Work handed out in the answer to a lane's own report: it is not lost before that answer could arrive. */
-  handedOver(lane: number, now: number): void {
-    this.heard(lane, now)
-  }
-
   async stop(lane: number, refs: AttemptRef[]): Promise<void> {
     // A lane that cannot be reached has stopped already, or is told in the answer to its next report.
     await this.#lane(lane)

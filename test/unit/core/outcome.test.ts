@@ -1,0 +1,431 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { ATTEMPT_FAULT_CODES, type AttemptFaultCode } from '../../../src/contract/fault.ts'
+import {
+  type Alternative,
+  type AttemptFault,
+  backoffMs,
+  countsAsAttempt,
+  decide,
+  FAULT_TABLE,
+  type FailedJob,
+} from '../../../src/core/outcome.ts'
+import { LIMITS } from '../../../src/limits.ts'
+
+const NOW = 1_790_000_000_000
+const HALF = 0.5 // the jitter that changes nothing
+const NEXT: Alternative = { model: 'other/model', readyAtMs: NOW }
+
+const job = (more: Partial<FailedJob> = {}): FailedJob => ({
+  attempts: 1,
+  maxAttempts: 3,
+  deadlineAtMs: NOW + 600_000,
+  fallback: true,
+  onContentRejected: 'fail',
+  onOutcomeUnknown: 'fail',
+  earlier: [],
+  ...more,
+})
+const failed = (code: AttemptFaultCode, more: Partial<AttemptFault> = {}): AttemptFault => ({
+  code,
+  idempotent: false,
+  resumable: false,
+  ...more,
+})
+
+type Case = {
+  name: string
+  fault: AttemptFault
+  job?: Partial<FailedJob>
+  others?: Alternative[]
+  next: 'retry' | 'fallback' | 'fail'
+  /** Ms from now, where it matters. */
+  inMs?: number
+}
+
+const later: Alternative[] = [{ model: 'other/model', readyAtMs: NOW + 60_000 }]
+const asked = { onOutcomeUnknown: 'retry' } as const
+const unclear = ['provider_timeout', 'outcome_unknown'] as const
+
+/** The table of the design, column "retry same". No other model is there to go to. */
+const RETRY_SAME: Case[] = [
+  {
+    name: 'provider_rate_limited is tried again after the provider’s reset',
+    fault: failed('provider_rate_limited', { retryAfterMs: 7_000 }),
+    next: 'retry',
+    inMs: 7_000,
+  },
+  {
+    name: 'provider_rate_limited without a reset is tried again after a backoff',
+    fault: failed('provider_rate_limited'),
+    next: 'retry',
+    inMs: 500,
+  },
+  { name: 'provider_quota_exhausted is not tried again', fault: failed('provider_quota_exhausted'), next: 'fail' },
+  {
+    name: 'provider_unavailable is tried again after a backoff',
+    fault: failed('provider_unavailable'),
+    next: 'retry',
+    inMs: 500,
+  },
+  ...unclear.flatMap((code): Case[] => [
+    { name: `${code} is not tried again: it may have been paid`, fault: failed(code), next: 'fail' },
+    { name: `${code} is tried again where the job allows it`, fault: failed(code), job: asked, next: 'retry' },
+    {
+      name: `${code} is tried again where repeating costs nothing twice`,
+      fault: failed(code, { idempotent: true }),
+      next: 'retry',
+    },
+    {
+      name: `${code} goes on from a checkpoint, which repeats nothing`,
+      fault: failed(code, { resumable: true }),
+      next: 'retry',
+    },
+  ]),
+  { name: 'provider_protocol_error is tried again once', fault: failed('provider_protocol_error'), next: 'retry' },
+  {
+    name: 'provider_protocol_error is not tried a third time on the same model',
+    fault: failed('provider_protocol_error'),
+    job: { attempts: 2, earlier: ['provider_protocol_error'] },
+    next: 'fail',
+  },
+  {
+    name: 'provider_protocol_error after another kind of fault is still tried again once',
+    fault: failed('provider_protocol_error'),
+    job: { attempts: 2, earlier: ['provider_unavailable'] },
+    next: 'retry',
+  },
+  { name: 'provider_rejected is not tried again', fault: failed('provider_rejected'), next: 'fail' },
+  { name: 'content_rejected is not tried again', fault: failed('content_rejected'), next: 'fail' },
+  {
+    name: 'artifact_failed is tried again from what the provider has made',
+    fault: failed('artifact_failed', { resumable: true }),
+    next: 'retry',
+  },
+  {
+    name: 'artifact_failed is not tried again where the provider would have to be called anew',
+    fault: failed('artifact_failed'),
+    next: 'fail',
+  },
+  {
+    name: 'artifact_failed without a result is not bought again, even if the job allows repeating',
+    fault: failed('artifact_failed'),
+    job: asked,
+    next: 'fail',
+  },
+  ...(['deadline_exceeded', 'canceled', 'budget_exceeded', 'no_provider'] as const).map(
+    (code): Case => ({ name: `${code} is not tried again`, fault: failed(code), next: 'fail' }),
+  ),
+]
+
+/** The column "fall back". Another model is there; unless the case says otherwise it could start at once. */
+const FALL_BACK: Case[] = [
+  {
+    name: 'provider_rate_limited falls back to a model that can start sooner',
+    fault: failed('provider_rate_limited', { retryAfterMs: 7_000 }),
+    next: 'fallback',
+  },
+  {
+    name: 'provider_rate_limited waits where the other model would start no sooner',
+    fault: failed('provider_rate_limited', { retryAfterMs: 60_000 }),
+    others: later,
+    next: 'retry',
+  },
+  {
+    name: 'provider_rate_limited passes over a better model that is blocked, to one that is free',
+    fault: failed('provider_rate_limited', { retryAfterMs: 7_000 }),
+    others: [...later, { model: 'third/model', readyAtMs: NOW }],
+    next: 'fallback',
+  },
+  {
+    name: 'provider_quota_exhausted falls back, even to a model that must wait',
+    fault: failed('provider_quota_exhausted'),
+    others: later,
+    next: 'fallback',
+    inMs: 60_000,
+  },
+  { name: 'provider_auth_failed falls back', fault: failed('provider_auth_failed'), next: 'fallback' },
+  {
+    name: 'provider_unavailable falls back where the provider asks for a wait beyond the deadline',
+    fault: failed('provider_unavailable', { retryAfterMs: 3_600_000 }),
+    next: 'fallback',
+  },
+  ...unclear.flatMap((code): Case[] => [
+    { name: `${code} does not fall back: it may have been paid`, fault: failed(code), next: 'fail' },
+    {
+      name: `${code} falls back where the job allows it and a retry would come too late`,
+      fault: failed(code, { retryAfterMs: 3_600_000 }),
+      job: asked,
+      next: 'fallback',
+    },
+    {
+      name: `${code} falls back where repeating costs nothing twice and a retry would come too late`,
+      fault: failed(code, { idempotent: true, retryAfterMs: 3_600_000 }),
+      next: 'fallback',
+    },
+    {
+      name: `${code} with a checkpoint does not fall back: the work may be done and only has to be fetched`,
+      fault: failed(code, { resumable: true, retryAfterMs: 3_600_000 }),
+      next: 'fail',
+    },
+  ]),
+  {
+    name: 'provider_protocol_error falls back after its one retry',
+    fault: failed('provider_protocol_error'),
+    job: { attempts: 2, earlier: ['provider_protocol_error'] },
+    next: 'fallback',
+  },
+  {
+    name: 'provider_rejected falls back to a model that accepts the input',
+    fault: failed('provider_rejected'),
+    next: 'fallback',
+  },
+  {
+    name: 'provider_rejected fails where no other model accepts the input',
+    fault: failed('provider_rejected'),
+    others: [],
+    next: 'fail',
+  },
+  { name: 'content_rejected does not fall back unasked', fault: failed('content_rejected'), next: 'fail' },
+  {
+    name: 'content_rejected falls back where the job asks for it',
+    fault: failed('content_rejected'),
+    job: { onContentRejected: 'fallback' },
+    next: 'fallback',
+  },
+  {
+    name: 'artifact_failed does not fall back: the result is bought',
+    fault: failed('artifact_failed'),
+    next: 'fail',
+  },
+  ...(['deadline_exceeded', 'canceled', 'budget_exceeded', 'no_provider'] as const).map(
+    (code): Case => ({ name: `${code} does not fall back`, fault: failed(code), next: 'fail' }),
+  ),
+]
+
+const BREAKER: [sentence: string, code: AttemptFaultCode, breaker: string][] = [
+  ['a rate limit slows the bucket', 'provider_rate_limited', 'slows'],
+  ['an exhausted quota opens the breaker', 'provider_quota_exhausted', 'opens'],
+  ['a refused credential is disabled', 'provider_auth_failed', 'disables'],
+  ['an unavailable provider counts', 'provider_unavailable', 'counts'],
+  ['a timeout counts', 'provider_timeout', 'counts'],
+  ['an unknown outcome counts', 'outcome_unknown', 'counts'],
+  ['a malformed answer counts', 'provider_protocol_error', 'counts'],
+  ['refused input is the client’s affair', 'provider_rejected', 'no'],
+  ['refused content is the client’s affair', 'content_rejected', 'no'],
+  ['a failed store is not the provider’s affair', 'artifact_failed', 'no'],
+  ['a deadline says nothing of the provider', 'deadline_exceeded', 'no'],
+  ['a cancellation says nothing of the provider', 'canceled', 'no'],
+  ['a budget says nothing of the provider', 'budget_exceeded', 'no'],
+  ['a missing provider has no breaker', 'no_provider', 'no'],
+]
+
+const follow = (row: Case, others: Alternative[]): void => {
+  const decision = decide(job(row.job), row.fault, row.others ?? others, NOW, HALF)
+  expect(decision.next).toBe(row.next)
+  if (row.inMs !== undefined) expect(decision).toMatchObject({ dueAtMs: NOW + row.inMs })
+}
+
+describe('retry on the same model', () => {
+  test.each(RETRY_SAME)('$name', (row) => follow(row, []))
+  // One job runs on one credential at a time, and `decide` does not know whether there is another.
+  test.todo('provider_auth_failed is tried again with the next credential')
+})
+
+describe('fall back to another model', () => {
+  test.each(FALL_BACK)('$name', (row) => follow(row, [NEXT]))
+  test('provider_unavailable falls back when a retry on the same model has not helped', () => {
+    expect(decide(job({ attempts: 1 }), failed('provider_unavailable'), [NEXT], NOW, HALF).next).toBe('retry')
+    const again = job({ attempts: 2, earlier: ['provider_unavailable'] })
+    expect(decide(again, failed('provider_unavailable'), [NEXT], NOW, HALF)).toMatchObject({ next: 'fallback', model: NEXT.model })
+  })
+
+  test('the last attempt goes to another model rather than to the one that failed', () => {
+    const last = job({ attempts: 1, maxAttempts: 2 })
+    expect(decide(last, failed('provider_unavailable'), [NEXT], NOW, HALF)).toMatchObject({ next: 'fallback', model: NEXT.model })
+  })
+
+  test('never happens where the job forbids it', () => {
+    for (const code of ATTEMPT_FAULT_CODES) {
+      const decision = decide(
+        job({ fallback: false, ...asked, onContentRejected: 'fallback' }),
+        failed(code),
+        [NEXT],
+        NOW,
+        HALF,
+      )
+      expect(decision.next).not.toBe('fallback')
+    }
+  })
+
+  test('takes the best of the models that could start before the deadline', () => {
+    const others = [
+      { model: 'a/late', readyAtMs: NOW + 600_000 },
+      { model: 'b/best', readyAtMs: NOW + 599_999 },
+      { model: 'c/free', readyAtMs: NOW },
+    ]
+    expect(decide(job(), failed('provider_quota_exhausted'), others, NOW, HALF)).toEqual({
+      next: 'fallback',
+      model: 'b/best',
+      dueAtMs: NOW + 599_999,
+    })
+  })
+})
+
+describe('circuit breaker', () => {
+  test.each(BREAKER)('%s', (_sentence, code, breaker) => expect(FAULT_TABLE[code].breaker).toBe(breaker))
+  test('every code of an attempt has its row', () => {
+    expect(BREAKER.map(([, code]) => code).sort()).toEqual([...ATTEMPT_FAULT_CODES].sort())
+  })
+})
+
+describe('backoff', () => {
+  const jitter = fc.double({ min: 0, max: 1, noNaN: true })
+
+  test('doubles from half a second up to thirty', () => {
+    expect([1, 2, 3, 4, 5, 6, 7, 8, 100].map((attempts) => backoffMs(attempts, HALF))).toEqual([
+      500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000,
+    ])
+  })
+
+  test('spreads by a fifth to both sides, whatever the attempt', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 10_000 }), jitter, (attempts, random) => {
+        const middle = Math.min(500 * 2 ** (attempts - 1), 30_000)
+        expect(backoffMs(attempts, random)).toBeGreaterThanOrEqual(0.8 * middle)
+        expect(backoffMs(attempts, random)).toBeLessThanOrEqual(1.2 * middle)
+      }),
+    )
+    expect([backoffMs(1, 0), backoffMs(1, 1), backoffMs(20, 0), backoffMs(20, 1)]).toEqual([400, 600, 24_000, 36_000])
+  })
+
+  test('grows with repeated rate limits, though they cost no attempt', () => {
+    const earlier = new Array<AttemptFaultCode>(3).fill('provider_rate_limited')
+    expect(decide(job({ attempts: 0, earlier }), failed('provider_rate_limited'), [], NOW, HALF)).toEqual({
+      next: 'retry',
+      dueAtMs: NOW + 4_000,
+    })
+  })
+})
+
+describe('a provider’s own Retry-After', () => {
+  test('wins over the backoff, shorter or longer', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 599_999 }), fc.constantFrom(0, 0.3, 1), (retryAfterMs, jitter) => {
+        for (const code of ['provider_rate_limited', 'provider_unavailable'] as const)
+          expect(decide(job({ attempts: 2 }), failed(code, { retryAfterMs }), [], NOW, jitter)).toEqual({
+            next: 'retry',
+            dueAtMs: NOW + retryAfterMs,
+          })
+      }),
+    )
+  })
+
+  test('up to the last millisecond before the deadline is waited for, up to the deadline is not', () => {
+    const wait = (retryAfterMs: number) =>
+      decide(job(), failed('provider_unavailable', { retryAfterMs }), [], NOW, HALF)
+    expect(wait(599_999)).toEqual({ next: 'retry', dueAtMs: NOW + 599_999 })
+    expect(wait(600_000)).toEqual({ next: 'fail' })
+  })
+
+  test('of an hour and more counts as an hour', () => {
+    const patient = job({ deadlineAtMs: NOW + 7 * 86_400_000 })
+    expect(decide(patient, failed('provider_unavailable', { retryAfterMs: 86_400_000 }), [], NOW, HALF)).toEqual({
+      next: 'retry',
+      dueAtMs: NOW + LIMITS.retryAfterMaxMs,
+    })
+  })
+
+  test('of zero makes no hot loop of calls: the backoff holds', () => {
+    expect(decide(job({ attempts: 0 }), failed('provider_rate_limited', { retryAfterMs: 0 }), [], NOW, HALF)).toEqual({
+      next: 'retry',
+      dueAtMs: NOW + 500,
+    })
+  })
+})
+
+const anyFault = fc.record({
+  code: fc.constantFrom(...ATTEMPT_FAULT_CODES),
+  idempotent: fc.boolean(),
+  resumable: fc.boolean(),
+  retryAfterMs: fc.option(fc.nat({ max: 2 * LIMITS.retryAfterMaxMs }), { nil: undefined }),
+})
+const anyJob = fc.record({
+  attempts: fc.integer({ min: 0, max: 10 }),
+  maxAttempts: fc.integer({ min: 1, max: 10 }),
+  deadlineAtMs: fc.integer({ min: NOW - 1_000, max: NOW + 700_000 }),
+  fallback: fc.boolean(),
+  onContentRejected: fc.constantFrom('fail' as const, 'fallback' as const),
+  onOutcomeUnknown: fc.constantFrom('fail' as const, 'retry' as const),
+  earlier: fc.array(fc.constantFrom(...ATTEMPT_FAULT_CODES), { maxLength: 5 }),
+})
+const anyOthers = fc.array(
+  fc.record({
+    model: fc.constantFrom('a/1', 'b/2', 'c/3'),
+    readyAtMs: fc.integer({ min: NOW, max: NOW + 900_000 }),
+  }),
+  { maxLength: 3 },
+)
+const anyJitter = fc.double({ min: 0, max: 1, noNaN: true })
+const runs = { numRuns: 1_000 }
+
+describe('every decision', () => {
+  test('starts nothing at or after the deadline', () => {
+    fc.assert(
+      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
+        const decision = decide(of, fault, others, NOW, jitter)
+        if (decision.next !== 'fail') expect(decision.dueAtMs).toBeLessThan(of.deadlineAtMs)
+      }),
+      runs,
+    )
+  })
+
+  test('starts nothing in the past', () => {
+    fc.assert(
+      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
+        const decision = decide(of, fault, others, NOW, jitter)
+        if (decision.next !== 'fail') expect(decision.dueAtMs).toBeGreaterThanOrEqual(NOW)
+      }),
+      runs,
+    )
+  })
+
+  test('ends the job when its attempts are used up, unless it was only a rate limit', () => {
+    fc.assert(
+      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
+        fc.pre(of.attempts >= of.maxAttempts && fault.code !== 'provider_rate_limited')
+        expect(decide(of, fault, others, NOW, jitter)).toEqual({ next: 'fail' })
+      }),
+      runs,
+    )
+  })
+
+  test('repeats what may have been paid only if asked, if it is free, or if it goes on from a checkpoint', () => {
+    fc.assert(
+      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
+        fc.pre(fault.code === 'provider_timeout' || fault.code === 'outcome_unknown')
+        fc.pre(!fault.idempotent && of.onOutcomeUnknown === 'fail')
+        const { next } = decide(of, fault, others, NOW, jitter)
+        expect(next === 'fail' || (next === 'retry' && fault.resumable)).toBe(true)
+      }),
+      runs,
+    )
+  })
+
+  test('falls back only to a model that was offered, at the time that model was offered for', () => {
+    fc.assert(
+      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
+        const decision = decide(of, fault, others, NOW, jitter)
+        if (decision.next !== 'fallback') return
+        expect(of.fallback).toBe(true)
+        expect(others).toContainEqual({ model: decision.model, readyAtMs: decision.dueAtMs })
+      }),
+      runs,
+    )
+  })
+})
+
+test('rate limits cost no attempt, every other fault costs one', () => {
+  for (const code of ATTEMPT_FAULT_CODES) expect(countsAsAttempt(code)).toBe(code !== 'provider_rate_limited')
+  expect(decide(job({ attempts: 3 }), failed('provider_rate_limited'), [], NOW, HALF).next).toBe('retry')
+})

@@ -1,0 +1,182 @@
+import { BASE, type Fields, type Hostile, image, MARKER, short } from './hostile.ts'
+
+/** Wrong values for every field of every request. */
+
+const HUGE = 'x'.repeat(100_000)
+const notText = [0, true, [], {}, HUGE]
+const notName = [...notText, '', ' ', 'a b', '../up', 'a\u0000', 'a\n', '-a', 'é', '\ud800', '<b>', 'x'.repeat(65)]
+const notWhole = ['1', 1.5, -1, 1e21, true, [], {}, 2 ** 53]
+const notFlag = ['true', 0, 1, [], {}]
+const notList = ['x', 0, true, {}, []]
+const notObject = ['x', 0, true]
+const notTime = [0, true, {}, '', 'tomorrow', '2026-13-01T00:00:00Z', '2026-01-01', '0', 'x'.repeat(1000)]
+
+/** Per request: one that would be good, and values that are wrong for each of its fields. */
+const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<string, unknown[]> }[] = [
+  {
+    method: 'POST',
+    path: `${BASE}/jobs`,
+    good: image(),
+    wrong: {
+      type: [...notText, null, '', 'image', 'image.generate@2', 'IMAGE.GENERATE', 'image.generate\u0000', '__proto__'],
+      input: [...notObject, null, {}],
+      'input.prompt': [...notText, null, '', ' \n\t'],
+      'input.negative_prompt': [...notText, null, ''],
+      'input.aspect_ratio': [...notText, null, '', '16:10:1', '0:0', '16x9'],
+      'input.size': [
+        ...notText,
+        null,
+        '',
+        '0x0',
+        '1x1',
+        '1e3x1e3',
+        '-1x10',
+        '99999x99999',
+        '1024x1024x1024',
+        '١٠٢٤x١٠٢٤',
+      ],
+      'input.count': [...notWhole, null, 0, 9, -0],
+      'input.seed': [...notWhole, null, 2 ** 31],
+      'input.format': [...notText, null, 'gif', 'PNG', 'png\u0000'],
+      'input.quality': [...notText, null, 'best', ''],
+      'input.style': [...notText, null, ''],
+      'input.provider_options': [...notObject, null, { ideogram: 1 }, { ideogram: null }, { ideogram: { x: HUGE } }],
+      'input.unknown': [1, null],
+      project: notName,
+      models: [
+        ...notList,
+        null,
+        [''],
+        ['ideogram'],
+        ['ideogram/none'],
+        ['none/none'],
+        ['../x'],
+        [1],
+        Array(9).fill('ideogram/auto'),
+      ],
+      prefer: [...notText, null, 'cheap', ''],
+      fallback: [...notFlag, null],
+      priority: [...notWhole, null, 10],
+      not_before: [...notTime, '2999-01-01T00:00:00Z', '+275760-09-13T00:00:00Z'],
+      deadline_s: [...notWhole, null, 0, 10 ** 9],
+      max_attempts: [...notWhole, null, 0, 11],
+      max_cost_usd: ['1', -1, 1e9, true, [], {}],
+      on_content_rejected: [...notText, null, 'retry', ''],
+      on_outcome_unknown: [...notText, null, 'fallback', ''],
+      bucket: [...notText, null, '', 'other', '../other'],
+      metadata: [
+        ...notObject,
+        null,
+        { a: 1 },
+        { a: null },
+        { a: {} },
+        { '': 'x' },
+        { 'a\u0000': 'x' },
+        { ['k'.repeat(65)]: 'x' },
+        { a: 'x'.repeat(513) },
+        Object.fromEntries(Array.from({ length: 51 }, (_, i) => [`k${i}`, 'x'])),
+      ],
+      webhook: [1, 'https://evil.example', {}],
+    },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/keys`,
+    good: { name: 'new', role: 'user' },
+    wrong: {
+      name: [...notName, null],
+      role: [...notText, null, 'root', 'owner', 'Admin', ''],
+      project: notName,
+      scopes: [...notList, null, ['all'], [1], ['admin'], ['jobs', 'read', 'admin', 'jobs']],
+      expires_at: [...notTime, '2001-01-01T00:00:00Z'],
+      key: ['sy_mine'],
+    },
+  },
+  {
+    method: 'PUT',
+    path: `${BASE}/providers/ideogram`,
+    good: { enabled: true },
+    wrong: {
+      enabled: [...notFlag, null],
+      base_url: [
+        ...notText,
+        '',
+        'ideogram',
+        'file:///etc/passwd',
+        'javascript:alert(1)',
+        'http://api.ideogram.ai',
+        'https://127.0.0.1',
+        'https://[::1]',
+        'https://0x7f.1',
+        'https://2130706433',
+        'https://10.0.0.1',
+        'https://169.254.169.254/latest',
+        'https://[::ffff:10.0.0.1]',
+        'https://localhost',
+        'https://metadata.google.internal',
+        'https://user:pass@api.ideogram.ai',
+        'https://router.local',
+      ],
+      limits: [...notObject, null, { unknown: 1 }],
+      'limits.requests_per_minute': [...notWhole, 0, 10 ** 9],
+      'limits.tokens_per_minute': [...notWhole, 0, 10 ** 12],
+      'limits.concurrency': [...notWhole, null, 0, 1001],
+      'limits.requests_per_day': [...notWhole, 0, 10 ** 12],
+      timeout_ms: [...notWhole, null, 0, 999, 10 ** 9],
+    },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/providers/ideogram/credentials`,
+    good: { name: 'new', secret: MARKER },
+    wrong: {
+      name: [...notName, null],
+      secret: [...notText, null, '', 'a b', 'a\r\nx-admin: 1', 'a\u0000', 'schlüssel', '\ud800'],
+      weight: [...notWhole, null, 1001],
+      enabled: [true],
+    },
+  },
+  {
+    method: 'PATCH',
+    path: `${BASE}/providers/ideogram/credentials/main`,
+    good: { weight: 1 },
+    wrong: { secret: [...notText, null, '', 'a b'], weight: [...notWhole, null, 1001], enabled: [...notFlag, null] },
+  },
+  {
+    method: 'PATCH',
+    path: BASE,
+    good: { config: {} },
+    wrong: {
+      config: [...notObject, null, { unknown: 1 }],
+      'config.queue_bound': [...notWhole, null, 0, 10 ** 9],
+      'config.default_models': [...notObject, null, { 'text.generate': ['a/b'] }],
+      'config.default_models.image\u002egenerate': [1],
+    },
+  },
+]
+
+const clone = (value: Fields): Fields => JSON.parse(JSON.stringify(value)) as Fields
+
+const withField = (good: Fields, path: string, value: unknown): Fields => {
+  const whole = clone(good)
+  const keys = path.split('.')
+  const last = keys.pop() ?? ''
+  let at = whole
+  for (const key of keys) {
+    if (typeof at[key] !== 'object' || at[key] === null) at[key] = {}
+    at = at[key] as Fields
+  }
+  at[last] = value
+  return whole
+}
+
+export const wrongFields: Hostile[] = REQUESTS.flatMap(({ method, path, good, wrong }) =>
+  Object.entries(wrong).flatMap(([field, values]) =>
+    values.map((value) => ({
+      name: `${method} ${path} ${field} = ${short(value)}`,
+      method,
+      path,
+      options: { json: withField(good, field, value) },
+    })),
+  ),
+)

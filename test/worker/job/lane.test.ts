@@ -1,0 +1,282 @@
+import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { type Report, toWire } from '../../../src/contract/rpc.ts'
+import { instanceStub, laneRows, laneStub, openSite, rowsOf, type Site, SYNC, stateOf } from '../support/client.ts'
+import { eventually, movableClock, pause } from '../support/clock.ts'
+import { type FakeIdeogram, failing, fakeIdeogram, PICTURE } from '../support/fake-ideogram.ts'
+
+/** A lane that dies, at each point of an attempt, and what becomes of the job and the money. */
+
+const ASYNC = { input: { prompt: 'a lighthouse at dawn' } }
+const wake = () => runDurableObjectAlarm(instanceStub('prod'))
+const objects = async () => (await env.ARTIFACTS.list()).objects.map(({ key }) => key)
+
+let site: Site
+let provider: FakeIdeogram
+beforeEach(async () => {
+  provider = fakeIdeogram()
+  site = await openSite('prod')
+})
+
+/** The process is gone, with everything that was only in memory. Nobody asks for anything afterwards. */
+const crash = async () => {
+  await abortAllDurableObjects()
+  for (const kind of ['generate', 'poll', 'image'] as const) provider.release(kind)
+}
+
+const parked = () =>
+  eventually(
+    'the attempt waits for the provider',
+    async () => (await laneRows('prod', 'SELECT * FROM attempts')).length > 0,
+  )
+
+describe('a crash before the provider answered', () => {
+  const crashEarly = async (more: Record<string, unknown>) => {
+    provider.hold('generate')
+    const job = await site.begin(more)
+    await eventually('the call hangs', () => provider.open.generate === 1)
+    await crash()
+    await wake()
+    return site.ended(job.id)
+  }
+
+  test('is an unknown outcome, and nothing is bought a second time', async () => {
+    const job = await crashEarly({})
+    expect(job).toMatchObject({ status: 'failed', error: { code: 'outcome_unknown' }, cost_usd: null })
+    expect(job.attempts).toMatchObject([{ number: 1, outcome: 'outcome_unknown' }])
+    expect(provider.calls.generate).toBe(1)
+  })
+
+  test('is tried again where the job allows it', async () => {
+    const job = await crashEarly({ on_outcome_unknown: 'retry' })
+    expect(job.status).toBe('succeeded')
+    expect(job.attempts.map(({ outcome }) => outcome)).toEqual(['outcome_unknown', 'done'])
+    expect(job.cost_usd).toBeNull()
+  })
+})
+
+describe('a crash while the provider works', () => {
+  test('loses nothing: the attempt goes on polling', async () => {
+    const job = await site.begin(ASYNC)
+    await parked()
+    await crash()
+    await wake()
+    const done = await site.ended(job.id)
+    expect(done).toMatchObject({
+      status: 'succeeded',
+      attempts: [{ number: 1, outcome: 'done', provider_request_id: 'gen-1' }],
+    })
+    expect(provider.accepted).toHaveLength(1)
+    expect(await laneRows('prod', 'SELECT * FROM attempts')).toEqual([])
+  })
+
+  test('needs nobody to ask: the lane wakes by its own alarm', async () => {
+    const job = await site.begin(ASYNC)
+    await parked()
+    await crash()
+    await eventually('the poll', () => provider.calls.poll > 0)
+    expect((await site.ended(job.id)).status).toBe('succeeded')
+  })
+
+  test('also where the lane is only evicted', async () => {
+    const job = await site.begin(ASYNC)
+    await parked()
+    await evictDurableObject(laneStub('prod'))
+    expect((await site.ended(job.id)).status).toBe('succeeded')
+    expect(provider.accepted).toHaveLength(1)
+  })
+
+  test('while a poll hangs asks again', async () => {
+    provider.hold('poll')
+    const job = await site.begin(ASYNC)
+    await eventually('the poll hangs', () => provider.open.poll === 1)
+    await crash()
+    await wake()
+    expect((await site.ended(job.id)).status).toBe('succeeded')
+    expect(provider.accepted).toHaveLength(1)
+  })
+})
+
+describe('a crash while pictures are stored', () => {
+  test('stores them after the restart, without a second generation', async () => {
+    provider.hold('image')
+    const job = await site.begin()
+    await eventually('the download hangs', () => provider.open.image === 1)
+    await crash()
+    await wake()
+    const done = await site.ended(job.id)
+    expect(done).toMatchObject({ status: 'succeeded', attempts: [{ number: 1, outcome: 'done' }] })
+    expect([provider.accepted.length, (await objects()).length]).toEqual([1, 1])
+  })
+
+  test('between two pictures leaves no second object of the first', async () => {
+    provider.next.image.push(() => {
+      provider.hold('image')
+      return new Response(PICTURE, { headers: { 'content-length': String(PICTURE.length) } })
+    })
+    const job = await site.begin({ input: { prompt: 'two', count: 2, ...SYNC } })
+    await eventually(
+      'the second download hangs',
+      async () => provider.calls.image === 2 && (await objects()).length === 1,
+    )
+    await crash()
+    await wake()
+    const done = await site.ended(job.id)
+    expect(done.output?.images).toHaveLength(2)
+    expect(provider.accepted).toHaveLength(1)
+    expect(await objects()).toEqual([`prod/${job.id}/1-0`, `prod/${job.id}/1-1`])
+  })
+})
+
+describe('a lane that lost an attempt', () => {
+  test('says so when it is asked after a lease, and the outcome is unknown', async () => {
+    const clock = movableClock()
+    provider.hold('poll')
+    const job = await site.begin(ASYNC)
+    await parked()
+    await evictDurableObject(laneStub('prod'))
+    await runInDurableObject(laneStub('prod'), (_lane, { storage }) => void storage.sql.exec('DELETE FROM attempts'))
+    await wake()
+    expect((await site.job(job.id)).status).toBe('running')
+    clock.advance(10_001)
+    await wake()
+    expect(await site.ended(job.id)).toMatchObject({ status: 'failed', error: { code: 'outcome_unknown' } })
+    expect(provider.accepted).toHaveLength(1)
+  })
+
+  test('that only took long is left at work', async () => {
+    const clock = movableClock()
+    provider.hold('generate')
+    const job = await site.begin()
+    await eventually('the call hangs', () => provider.open.generate === 1)
+    for (let leases = 0; leases < 3; leases += 1) {
+      clock.advance(10_001)
+      await wake()
+    }
+    expect((await site.job(job.id)).status).toBe('running')
+    provider.release('generate')
+    expect((await site.ended(job.id)).attempts).toMatchObject([{ outcome: 'done' }])
+  })
+})
+
+describe('reports', () => {
+  const endOf = (job: string, attempt: number): Report => ({
+    kind: 'end',
+    job,
+    attempt,
+    end: {
+      output: { images: [] },
+      fault: null,
+      costMicros: 999,
+      providerRequestId: 'late',
+      providerMs: 1,
+      storeMs: 1,
+      resume: null,
+    },
+  })
+
+  test('that come twice, late or of nobody change nothing', async () => {
+    const done = await site.ended((await site.begin()).id)
+    provider.hold('generate')
+    const canceled = await site.begin()
+    await site.send('POST', `/jobs/${canceled.id}/cancel`)
+    await eventually('the call is ended', () => provider.aborted === 1)
+    const before = await stateOf('prod')
+    const strangers = [
+      endOf(done.id, 1),
+      endOf(done.id, 2),
+      endOf(canceled.id, 1),
+      endOf('job_01JAAAAAAAAAAAAAAAAAAAAAAA', 1),
+    ]
+    const progress: Report = { kind: 'progress', job: done.id, attempt: 1, progress: 0.1, message: 'late' }
+    for (let times = 0; times < 3; times += 1) await instanceStub('prod').report(0, toWire([...strangers, progress]))
+    expect(await stateOf('prod')).toBe(before)
+    expect(await site.job(done.id)).toMatchObject({ status: 'succeeded', progress: 1, cost_usd: done.cost_usd })
+  })
+
+  test('of an earlier attempt do not end the next one', async () => {
+    provider.next.generate.push((url) => {
+      provider.hold('generate')
+      return failing(503)(url)
+    })
+    const job = await site.begin()
+    await eventually('the second attempt', async () => (await site.job(job.id)).attempts.length === 2)
+    await instanceStub('prod').report(0, toWire([endOf(job.id, 1)]))
+    expect((await site.job(job.id)).status).toBe('running')
+    provider.release('generate')
+    expect((await site.ended(job.id)).attempts.map(({ outcome }) => outcome)).toEqual(['provider_unavailable', 'done'])
+  })
+})
+
+describe('a picture that cannot be stored', () => {
+  test('is fetched again, not generated again, and paid once', async () => {
+    provider.next.image.push(failing(503))
+    const job = await site.ended((await site.begin()).id)
+    expect(job.status).toBe('succeeded')
+    expect(job.attempts.map(({ outcome }) => outcome)).toEqual(['artifact_failed', 'done'])
+    expect([provider.calls.generate, provider.accepted.length, (await objects()).length]).toEqual([1, 1, 1])
+    expect(job.cost_usd).toBe((await site.ended((await site.begin()).id)).cost_usd)
+  })
+
+  test('for good fails the job, which still tells what it cost', async () => {
+    provider.next.image.push(failing(404))
+    const job = await site.ended((await site.begin()).id)
+    expect(job).toMatchObject({ status: 'failed', error: { code: 'artifact_failed', source: 'switchyard' } })
+    expect(job.cost_usd).toBeGreaterThan(0)
+    expect(provider.calls).toMatchObject({ generate: 1, image: 1 })
+  })
+})
+
+describe('canceling', () => {
+  test('ends the provider call, and the attempt is not reported afterwards', async () => {
+    provider.hold('generate')
+    const job = await site.begin()
+    await eventually('the call hangs', () => provider.open.generate === 1)
+    await site.send('POST', `/jobs/${job.id}/cancel`)
+    await eventually('the call is ended', () => provider.aborted === 1)
+    const told = (await rowsOf('prod', 'SELECT type FROM events ORDER BY seq')).map(({ type }) => type)
+    expect(told).toEqual(['job.queued', 'job.started', 'job.canceled'])
+  })
+
+  test('a job that waits for the provider ends its polling', async () => {
+    const job = await site.begin(ASYNC)
+    await parked()
+    await site.send('POST', `/jobs/${job.id}/cancel`)
+    await eventually(
+      'the lane has forgotten it',
+      async () => (await laneRows('prod', 'SELECT * FROM attempts')).length === 0,
+    )
+    const polls = provider.calls.poll
+    await runDurableObjectAlarm(laneStub('prod'))
+    await pause(20)
+    expect(provider.calls.poll).toBe(polls)
+    expect((await site.job(job.id)).status).toBe('canceled')
+  })
+
+  test('a job whose picture is being stored leaves no object behind that anybody is told of', async () => {
+    provider.hold('image')
+    const job = await site.begin()
+    await eventually('the download hangs', () => provider.open.image === 1)
+    await site.send('POST', `/jobs/${job.id}/cancel`)
+    await eventually('the download is ended', () => provider.aborted === 1)
+    expect(await site.job(job.id)).toMatchObject({ status: 'canceled', output: null })
+    expect(await objects()).toEqual([])
+  })
+})
+
+test('a lane takes six attempts, and the next lane is opened when it is full', async () => {
+  provider.hold('generate')
+  const jobs = await Promise.all(Array.from({ length: 8 }, () => site.begin()))
+  await eventually('eight calls hang', () => provider.open.generate === 8)
+  const lanes = await rowsOf(
+    'prod',
+    "SELECT lane, count(*) AS n FROM jobs WHERE status = 'running' GROUP BY lane ORDER BY lane",
+  )
+  expect(lanes).toEqual([
+    { lane: 0, n: 6 },
+    { lane: 1, n: 2 },
+  ])
+  provider.release('generate')
+  await Promise.all(jobs.map(({ id }) => site.ended(id)))
+})
