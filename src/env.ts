@@ -10,6 +10,10 @@ export type Env = {
   CORS_ORIGINS: string
   PUBLIC_ARTIFACT_BASE_URL: string
   ALLOW_PRIVATE_UPSTREAMS: string
+  /** Where providers reach this deployment, for their webhooks; empty: they are only polled. */
+  PUBLIC_BASE_URL?: string
+  /** Shield against floods of bad keys: per client address. */
+  BAD_KEYS: RateLimit
   ROOT_KEY: string
   MASTER_KEY: string
   CF_VERSION_METADATA?: WorkerVersionMetadata

@@ -103,6 +103,7 @@ export const LIMITS = {
   artifactUnknownLengthBytes: 25 * 1024 * 1024,
   imageSideMax: 16_384,
   artifactFetchTimeoutMs: 60_000,
+  cancelTimeoutMs: 10_000,
   /** A signed artifact URL stays good at least this long, at most twice as long: its expiry is rounded so caches can keep it. */
   artifactUrlMs: 60 * 60 * 1000,
 

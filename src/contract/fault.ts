@@ -76,6 +76,9 @@ export const refuse = (
   more: Partial<Omit<Fault, 'code' | 'message'>> = {},
 ): { ok: false; fault: Fault } => ({ ok: false, fault: fault(code, message, more) })
 
+/** One sentence for an unknown instance, a foreign one and a missing right, so that they look the same. */
+export const NOT_HERE_MESSAGE = 'There is no such instance, or this key has no right there.'
+
 /** The contract's `type`: which kind of party has to act. */
 export const faultType = (code: FaultCode): string => {
   if (code === 'unauthenticated') return 'authentication_error'

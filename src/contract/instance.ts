@@ -16,7 +16,10 @@ export const InstanceConfig = strictObject({
   project_weights: v.optional(
     v.pipe(
       record(Name, integer(1, LIMITS.projectWeightMax)),
-      v.check((weights) => Object.keys(weights).length <= LIMITS.projectsWeighted, `must name at most ${LIMITS.projectsWeighted} projects`),
+      v.check(
+        (weights) => Object.keys(weights).length <= LIMITS.projectsWeighted,
+        `must name at most ${LIMITS.projectsWeighted} projects`,
+      ),
     ),
   ),
   /** Jobs that may wait at once. */
@@ -106,8 +109,14 @@ export const ProviderRequest = strictObject({
   /** Limits of single models, beside those of the provider: a call needs room in both. */
   models: v.optional(
     v.pipe(
-      record(v.pipe(v.string(), v.maxLength(128), v.regex(MODEL_OF_PROVIDER, 'must be the name of a model')), strictObject({ limits: ProviderLimits })),
-      v.check((models) => Object.keys(models).length <= LIMITS.modelsPerProvider, `must name at most ${LIMITS.modelsPerProvider} models`),
+      record(
+        v.pipe(v.string(), v.maxLength(128), v.regex(MODEL_OF_PROVIDER, 'must be the name of a model')),
+        strictObject({ limits: ProviderLimits }),
+      ),
+      v.check(
+        (models) => Object.keys(models).length <= LIMITS.modelsPerProvider,
+        `must name at most ${LIMITS.modelsPerProvider} models`,
+      ),
     ),
   ),
   timeout_ms: v.optional(integer(1_000, LIMITS.providerTimeoutMaxMs)),
@@ -136,7 +145,10 @@ export const ProviderView = v.object({
   /** How much of the configured limits is in force: narrowed by "too fast", widened by success. */
   adaptive: v.object({ share: v.number(), concurrency: v.number(), requests_per_minute: v.nullable(v.number()) }),
   /** This instance's own attempts: the last of each model. */
-  health: v.record(v.string(), v.object({ success_rate: v.number(), p50_ms: v.nullable(v.number()), attempts: v.number() })),
+  health: v.record(
+    v.string(),
+    v.object({ success_rate: v.number(), p50_ms: v.nullable(v.number()), attempts: v.number() }),
+  ),
   credentials: v.number(),
 })
 export type ProviderView = v.InferOutput<typeof ProviderView>

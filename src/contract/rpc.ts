@@ -20,6 +20,12 @@ export type Caller = {
 /** A secret at rest: AES-256-GCM, opened only where the call is made. Base64 text. */
 export type SealedSecret = { keyId: string; iv: string; ciphertext: string }
 
+/** What is left of a limit that a client runs into: `RateLimit` of the IETF draft. Times in seconds. */
+export type Quota = { name: string; limit: number; windowS: number | null; left: number; resetS: number | null }
+
+/** A job endpoint's answer: its body, and the quotas that stand in its headers. */
+export type Answered<T> = { body: Wire<T>; quotas: Quota[] }
+
 /** One attempt, from the Instance to a lane. */
 export type Assignment = {
   job: string
@@ -37,6 +43,8 @@ export type Assignment = {
   /** JSON of a `Resume`, where an earlier attempt got somewhere. */
   resume: string | null
   requestId: string
+  /** Where the provider may tell that it is done, if it can. */
+  webhookUrl?: string
 }
 
 /** How far an attempt has come, as the lane keeps it: enough for any process to go on without calling anew. */

@@ -1,5 +1,6 @@
+import { LIMITS } from '../limits.ts'
 import { type Adaptive, inForce, initialAdaptive, narrow, widen } from './adaptive.ts'
-import { intervalOf, nextTokenAt, type Rate, takeToken } from './token-bucket.ts'
+import { intervalOf, nextTokenAt, type Rate, takeToken, tokensLeft } from './token-bucket.ts'
 
 /**
  * Whether a call may go out now. Several limiters stand before a call, those of its provider and of its model; each has a
@@ -24,7 +25,12 @@ export type Admission =
   | { admitted: true; loads: LimiterLoad[] }
   | { admitted: false; waitingFor: 'concurrency' | 'provider_rate'; limit: string; untilMs: number | null }
 
-export const initialLoad = (): LimiterLoad => ({ running: 0, blockedUntilMs: 0, fullAtMs: {}, adaptive: initialAdaptive() })
+export const initialLoad = (): LimiterLoad => ({
+  running: 0,
+  blockedUntilMs: 0,
+  fullAtMs: {},
+  adaptive: initialAdaptive(),
+})
 
 /** `tokens` is what the call is expected to count against rates in tokens. */
 export const admit = (limiters: readonly Limiter[], tokens: number, now: number): Admission => {
@@ -41,7 +47,8 @@ export const admit = (limiters: readonly Limiter[], tokens: number, now: number)
 /** The earliest time at which rates and the provider's own wish for silence let a call out. */
 export const readyAt = ({ rules, load }: Limiter, tokens: number, now: number): number =>
   rules.rates.reduce(
-    (latest, rate) => Math.max(latest, nextTokenAt(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now, amountOf(rate, tokens))),
+    (latest, rate) =>
+      Math.max(latest, nextTokenAt(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now, amountOf(rate, tokens))),
     Math.max(now, load.blockedUntilMs),
   )
 
@@ -51,7 +58,39 @@ export const slotsOf = ({ rules, load }: Limiter): number =>
 
 /** Time between two calls at the tightest rate, in ms; 0 without one. */
 export const paceOf = ({ rules, load }: Limiter, tokens: number): number =>
-  rules.rates.reduce((slowest, rate) => Math.max(slowest, intervalOf(rateInForce(rate, load)) * amountOf(rate, tokens)), 0)
+  rules.rates.reduce(
+    (slowest, rate) => Math.max(slowest, intervalOf(rateInForce(rate, load)) * amountOf(rate, tokens)),
+    0,
+  )
+
+/** What a clock that was set back left too far ahead, brought within reach; to be kept by whoever asks. */
+export const withinReach = ({ rules, load }: Limiter, now: number): LimiterLoad => {
+  const reach = (rate: LimiterRate): number => Math.min(load.fullAtMs[rate.id] ?? 0, now + rate.windowMs)
+  const isFar =
+    load.blockedUntilMs > now + LIMITS.retryAfterMaxMs ||
+    rules.rates.some((rate) => reach(rate) < (load.fullAtMs[rate.id] ?? 0))
+  if (!isFar) return load
+  return {
+    ...load,
+    blockedUntilMs: Math.min(load.blockedUntilMs, now + LIMITS.retryAfterMaxMs),
+    fullAtMs: Object.fromEntries(rules.rates.map((rate) => [rate.id, reach(rate)])),
+  }
+}
+
+/** The tightest of a limiter's rates by requests, as clients are told of it; null without one. */
+export const requestQuota = ({ rules, load }: Limiter, now: number) => {
+  const rate = rules.rates.find((item) => item.id !== 'tokens_per_minute')
+  if (!rate) return null
+  const inUse = rateInForce(rate, load)
+  const fullAtMs = load.fullAtMs[rate.id] ?? 0
+  const nextAt = Math.max(load.blockedUntilMs, nextTokenAt(fullAtMs, inUse, now))
+  return {
+    limit: inUse.limit,
+    windowMs: inUse.windowMs,
+    left: nextAt > now ? 0 : tokensLeft(fullAtMs, inUse, now),
+    nextAt,
+  }
+}
 
 /** An attempt ended: its slot is free. */
 export const release = (load: LimiterLoad): LimiterLoad => ({ ...load, running: Math.max(0, load.running - 1) })
@@ -76,7 +115,10 @@ const taken = ({ rules, load }: Limiter, tokens: number, now: number): LimiterLo
   ...load,
   running: load.running + 1,
   fullAtMs: Object.fromEntries(
-    rules.rates.map((rate) => [rate.id, takeToken(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now, amountOf(rate, tokens))]),
+    rules.rates.map((rate) => [
+      rate.id,
+      takeToken(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now, amountOf(rate, tokens)),
+    ]),
   ),
 })
 

@@ -19,7 +19,10 @@ export type Preference = 'cost' | 'speed' | 'quality' | null
 /** Best first. Without a preference the order stands, but for models that cannot start now. */
 export const rankCandidates = (candidates: readonly Candidate[], prefer: Preference, now: number): Candidate[] =>
   candidates
-    .map((candidate, order) => ({ candidate, key: [isBlocked(candidate, now), ...keyOf(candidate, prefer, now), order] }))
+    .map((candidate, order) => ({
+      candidate,
+      key: [isBlocked(candidate, now), ...keyOf(candidate, prefer, now), order],
+    }))
     .sort((a, b) => compare(a.key, b.key))
     .map(({ candidate }) => candidate)
 

@@ -17,5 +17,9 @@ export const estimateStart = (queue: {
 }): number => {
   const free = Math.max(0, queue.concurrency - queue.running)
   const turns = queue.ahead < free ? 0 : (queue.ahead - free + 1) / Math.max(1, queue.concurrency)
-  return Math.max(queue.readyAtMs, queue.now + turns * queue.durationMs, queue.readyAtMs + queue.ahead * queue.intervalMs)
+  return Math.max(
+    queue.readyAtMs,
+    queue.now + turns * queue.durationMs,
+    queue.readyAtMs + queue.ahead * queue.intervalMs,
+  )
 }

@@ -25,6 +25,12 @@ const fullAt = (fullAtMs: number, rate: Rate, now: number): number => Math.min(f
 export const nextTokenAt = (fullAtMs: number, rate: Rate, now: number, tokens = 1): number =>
   Math.max(now, fullAt(fullAtMs, rate, now) - Math.max(0, burstOf(rate) - tokens) * intervalOf(rate))
 
+/** Tokens that could be taken at once. */
+export const tokensLeft = (fullAtMs: number, rate: Rate, now: number): number => {
+  const missing = Math.ceil((fullAt(fullAtMs, rate, now) - now) / intervalOf(rate))
+  return Math.max(0, Math.min(burstOf(rate), burstOf(rate) - missing))
+}
+
 /** The bucket after the tokens were taken at `now`. Only legal when `nextTokenAt(…) <= now`. */
 export const takeToken = (fullAtMs: number, rate: Rate, now: number, tokens = 1): number =>
   Math.max(fullAt(fullAtMs, rate, now), now) + tokens * intervalOf(rate)

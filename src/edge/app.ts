@@ -1,6 +1,6 @@
 import { type IRequest, Router } from 'itty-router'
 import * as v from 'valibot'
-import { type Fault, type FaultCode, fault } from '../contract/fault.ts'
+import { type Fault, type FaultCode, fault, NOT_HERE_MESSAGE } from '../contract/fault.ts'
 import { InstanceId } from '../contract/ids.ts'
 import type { Env } from '../env.ts'
 import { LIMITS } from '../limits.ts'
@@ -11,12 +11,14 @@ import { check } from './body.ts'
 import { type Context, Refused, type Route } from './context.ts'
 import { corsHeaders, preflightHeaders } from './cors.ts'
 import { eventRoutes } from './events.ts'
+import { hookRoutes } from './hooks.ts'
 import { instanceRoutes } from './instances.ts'
 import { jobRoutes } from './jobs.ts'
 import { openApi } from './openapi.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
+import { noteBadKey, requireGoodManners } from './shield.ts'
 import { VERSION } from './version.ts'
 
 /** HTTP in, HTTP out: finds the route, lets nothing unexpected out, and writes one line of log per request. */
@@ -47,6 +49,7 @@ export const ROUTES: Route[] = [
   ...jobRoutes,
   ...eventRoutes,
   ...artifactRoutes,
+  ...hookRoutes,
   ...administrationRoutes,
   ...registryRoutes,
 ]
@@ -97,16 +100,25 @@ const answer = async (route: Route, params: Record<string, string>, arrival: Arr
   try {
     if (route.endless && arrival.request.method === 'HEAD') return otherMethod(route.path, arrival)
     if (params['instance'] !== undefined && !v.is(InstanceId, params['instance'])) {
-      return refused(
-        route.path,
-        fault('not_found', 'There is no such instance, or this key has no right there.'),
-        arrival,
-      )
+      return refused(route.path, fault('not_found', NOT_HERE_MESSAGE), arrival)
     }
     const context: Context = { ...arrival, params, query: queryOf(route, arrival.url) }
-    return { response: await route.handle(context), route: route.path, code: null }
+    if (route.access !== 'open') requireGoodManners(context)
+    return { response: await handled(route, context), route: route.path, code: null }
   } catch (error) {
     return error instanceof Refused ? refused(route.path, error.fault, arrival) : unexpected(route.path, error, arrival)
+  }
+}
+
+/** A key that is good for nothing here is noted, so that a flood of them is turned away before it reaches an Instance. */
+const handled = async (route: Route, context: Context): Promise<Response> => {
+  try {
+    return await route.handle(context)
+  } catch (error) {
+    const isBadKey =
+      error instanceof Refused && (error.fault.code === 'unauthenticated' || error.fault.message === NOT_HERE_MESSAGE)
+    if (isBadKey && route.access !== 'open') await noteBadKey(context)
+    throw error
   }
 }
 

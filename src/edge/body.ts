@@ -33,7 +33,8 @@ const describe = (issue: v.BaseIssue<unknown>): string => {
   return `${field} ${ours}`.replace(/([^.])$/, '$1.')
 }
 
-const readText = async (request: Request): Promise<string> => {
+/** The body as text, bounded, or a refusal. */
+export const readText = async (request: Request): Promise<string> => {
   const announced = Number(request.headers.get('content-length') ?? 0)
   if (announced > LIMITS.bodyBytes) {
     await request.body?.cancel()

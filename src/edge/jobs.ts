@@ -3,7 +3,7 @@ import { fault } from '../contract/fault.ts'
 import { type Json, Name } from '../contract/fields.ts'
 import { JobId } from '../contract/ids.ts'
 import { isFinal, Job, JobPage, JobRequest, NODE_TYPES, STATUSES } from '../contract/job.ts'
-import { fromWire, toWire } from '../contract/rpc.ts'
+import { fromWire, type Quota, toWire } from '../contract/rpc.ts'
 import { canonicalJson } from '../core/canonical.ts'
 import type { JobFilter } from '../instance/job-store.ts'
 import { LIMITS } from '../limits.ts'
@@ -27,9 +27,10 @@ const submit = async (context: Context): Promise<Response> => {
       waitMs: waitS * 1000,
     }),
   )
-  const job = await presentJob(context, fromWire(submitted.job))
+  const job = await presentJob(context, fromWire(submitted.body))
   const ended = waitS > 0 && isFinal(job.status)
   return json(job, ended ? 201 : 202, {
+    ...quotaHeaders(submitted.quotas),
     location: job.urls.get,
     ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
     ...(submitted.replayed ? { 'idempotency-replayed': 'true' } : {}),
@@ -38,12 +39,13 @@ const submit = async (context: Context): Promise<Response> => {
 
 const read = async (context: Context): Promise<Response> => {
   const waitS = waitSeconds(context.request)
-  const record = unwrap(await instanceOf(context).job(await callerOf(context), jobIdOf(context), waitS * 1000))
-  return json(
-    await presentJob(context, fromWire(record)),
-    200,
-    waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {},
+  const { body, quotas } = unwrap(
+    await instanceOf(context).job(await callerOf(context), jobIdOf(context), waitS * 1000),
   )
+  return json(await presentJob(context, fromWire(body)), 200, {
+    ...quotaHeaders(quotas),
+    ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
+  })
 }
 
 const list = async (context: Context): Promise<Response> => {
@@ -53,14 +55,26 @@ const list = async (context: Context): Promise<Response> => {
   if (typeof type === 'string') filter.type = type.includes('@') ? type : `${type}@1`
   if (typeof project === 'string') filter.project = project
   if (typeof after === 'string') filter.before = after
-  const page = fromWire(unwrap(await instanceOf(context).jobs(await callerOf(context), filter)))
-  return json({ data: await Promise.all(page.data.map((record) => presentJob(context, record))), next: page.next })
+  const { body, quotas } = unwrap(await instanceOf(context).jobs(await callerOf(context), filter))
+  const { data, next } = fromWire(body)
+  const presented = await Promise.all(data.map((record) => presentJob(context, record)))
+  return json({ data: presented, next }, 200, quotaHeaders(quotas))
 }
 
 const cancel = async (context: Context): Promise<Response> => {
-  const record = unwrap(await instanceOf(context).cancel(await callerOf(context), jobIdOf(context)))
-  return json(await presentJob(context, fromWire(record)))
+  const { body, quotas } = unwrap(await instanceOf(context).cancel(await callerOf(context), jobIdOf(context)))
+  return json(await presentJob(context, fromWire(body)), 200, quotaHeaders(quotas))
 }
+
+/** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
+const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
+  'ratelimit-policy': quotas
+    .map(({ name, limit, windowS }) => `"${name}";q=${limit}${windowS === null ? '' : `;w=${windowS}`}`)
+    .join(', '),
+  ratelimit: quotas
+    .map(({ name, left, resetS }) => `"${name}";r=${left}${resetS === null ? '' : `;t=${resetS}`}`)
+    .join(', '),
+})
 
 /** A path that cannot be a job's id is answered like one that is none. */
 export const jobIdOf = (context: Context): string => {

@@ -1,4 +1,4 @@
-import { ok, type Result, refuse } from '../contract/fault.ts'
+import { NOT_HERE_MESSAGE, ok, type Result, refuse } from '../contract/fault.ts'
 import type { Scope } from '../contract/instance.ts'
 import type { Caller } from '../contract/rpc.ts'
 import { equalConstantTime } from '../storage/digest.ts'
@@ -53,7 +53,7 @@ export class Access {
   }
 }
 
-export const notHere = () => refuse('not_found', 'There is no such instance, or this key has no right there.')
+export const notHere = () => refuse('not_found', NOT_HERE_MESSAGE)
 
 const isGood = (key: KeyRow, now: number): boolean => key.expires_at_ms === null || key.expires_at_ms > now
 

@@ -54,7 +54,11 @@ const TicketRow = v.object({ key_id: v.nullable(v.string()), expires_at_ms: v.nu
 const Load = v.object({
   running: v.number(),
   blockedUntilMs: v.number(),
-  fullAtMs: v.object({ per_minute: v.exactOptional(v.number()), per_day: v.exactOptional(v.number()), tokens_per_minute: v.exactOptional(v.number()) }),
+  fullAtMs: v.object({
+    per_minute: v.exactOptional(v.number()),
+    per_day: v.exactOptional(v.number()),
+    tokens_per_minute: v.exactOptional(v.number()),
+  }),
   adaptive: v.object({ share: v.number(), narrowedAtMs: v.number() }),
 })
 

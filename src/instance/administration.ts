@@ -1,7 +1,7 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type { ApiKey, Credential, KeyRequest, ProviderRequest, ProviderView, Scope } from '../contract/instance.ts'
-import { readyAt, slotsOf } from '../core/admission.ts'
 import { inForce } from '../core/adaptive.ts'
+import { readyAt, slotsOf } from '../core/admission.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { refusesAddress } from '../providers/address.ts'

@@ -57,10 +57,12 @@ export class Books {
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
-    for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers]) mirror.clear()
+    for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers])
+      mirror.clear()
     this.seq = events.bounds().last
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
-    this.weights = (JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config?.project_weights ?? {}
+    this.weights =
+      (JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config?.project_weights ?? {}
     this.configure(admin)
     for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
     for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
@@ -73,7 +75,8 @@ export class Books {
     this.lanes = []
     for (const row of jobs.running()) {
       this.enterLane(row.lane)
-      for (const limiter of this.limiters(row.model)) this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
+      for (const limiter of this.limiters(row.model))
+        this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
     }
   }
 
@@ -103,7 +106,8 @@ export class Books {
         credentials: credentials.filter((item) => item.provider === id),
       })
       this.#rules.set(this.limiter(id), rulesOf(limits))
-      for (const [model, own] of Object.entries(models)) this.#rules.set(this.modelLimiter(id, model), rulesOf(own.limits))
+      for (const [model, own] of Object.entries(models))
+        this.#rules.set(this.modelLimiter(id, model), rulesOf(own.limits))
     }
   }
 
@@ -159,7 +163,10 @@ export class Books {
   enterQueue(job: Queued, count = 1): void {
     const models = this.#ready.get(job.provider) ?? new Map<string, Map<number, number>>()
     const priorities = models.get(job.model) ?? new Map<number, number>()
-    this.#ready.set(job.provider, models.set(job.model, priorities.set(job.priority, (priorities.get(job.priority) ?? 0) + count)))
+    this.#ready.set(
+      job.provider,
+      models.set(job.model, priorities.set(job.priority, (priorities.get(job.priority) ?? 0) + count)),
+    )
     const since = this.#since.get(`${job.provider} ${job.priority}`) ?? new Map<number, number>()
     const minute = Math.floor(job.queued_at_ms / MINUTE_MS)
     this.#since.set(`${job.provider} ${job.priority}`, since.set(minute, (since.get(minute) ?? 0) + count))
@@ -175,13 +182,25 @@ export class Books {
     return this.#ready.get(provider) ?? new Map()
   }
 
+  /** Jobs of a provider that could start and have a higher priority. */
+  readyAbove(provider: string, priority: number): number {
+    let sum = 0
+    for (const counts of this.ready(provider).values()) {
+      for (const [other, count] of counts) if (other > priority) sum += count
+    }
+    return sum
+  }
+
   /** Classes with jobs that could start, models in `blocked` left out. */
   waitingClasses(provider: string, blocked: ReadonlySet<string>): WaitingClass[] {
     const priorities = new Set<number>()
     for (const [model, counts] of this.ready(provider)) {
       if (!blocked.has(model)) for (const priority of counts.keys()) priorities.add(priority)
     }
-    return [...priorities].map((priority) => ({ priority, oldestAtMs: this.#oldestMinute(provider, priority) * MINUTE_MS }))
+    return [...priorities].map((priority) => ({
+      priority,
+      oldestAtMs: this.#oldestMinute(provider, priority) * MINUTE_MS,
+    }))
   }
 
   #oldestMinute(provider: string, priority: number): number {
@@ -231,8 +250,10 @@ const DAY_MS = 24 * 60 * 60 * 1000
 
 const rulesOf = (limits: ProviderLimits): LimiterRules => {
   const rates: LimiterRules['rates'] = []
-  if (limits.requests_per_minute) rates.push({ id: 'per_minute', limit: limits.requests_per_minute, windowMs: MINUTE_MS })
+  if (limits.requests_per_minute)
+    rates.push({ id: 'per_minute', limit: limits.requests_per_minute, windowMs: MINUTE_MS })
   if (limits.requests_per_day) rates.push({ id: 'per_day', limit: limits.requests_per_day, windowMs: DAY_MS })
-  if (limits.tokens_per_minute) rates.push({ id: 'tokens_per_minute', limit: limits.tokens_per_minute, windowMs: MINUTE_MS })
+  if (limits.tokens_per_minute)
+    rates.push({ id: 'tokens_per_minute', limit: limits.tokens_per_minute, windowMs: MINUTE_MS })
   return { concurrency: limits.concurrency ?? null, rates }
 }

@@ -1,4 +1,4 @@
-import { admit, initialLoad, slotsOf } from '../core/admission.ts'
+import { admit, initialLoad, slotsOf, withinReach } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
 import { pickByWeight } from '../core/credential.ts'
@@ -63,7 +63,7 @@ export class Dispatcher {
     const breakerName = books.limiter(row.provider)
     const passage = passBreaker(books.breaker(breakerName), now)
     if (!passage.passes) return { started: false, onlyModel: false, untilMs: passage.untilMs }
-    const limiters = books.limiters(row.model)
+    const limiters = books.limiters(row.model).map((limiter) => ({ ...limiter, load: withinReach(limiter, now) }))
     const admission = admit(limiters, row.tokens, now)
     if (!admission.admitted) {
       return { started: false, onlyModel: admission.limit !== breakerName, untilMs: admission.untilMs }
@@ -111,6 +111,7 @@ export class Dispatcher {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
     if (!setup) return
+    const webhook = this.#desk.webhookUrl(row.provider, { job: row.id, attempt: row.attempt + 1 })
     this.#transitions.assign(lane, {
       job: row.id,
       attempt: row.attempt + 1,
@@ -127,6 +128,7 @@ export class Dispatcher {
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,
+      ...(webhook === null ? {} : { webhookUrl: webhook }),
     })
   }
 }

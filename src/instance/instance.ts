@@ -13,6 +13,7 @@ import type {
 } from '../contract/instance.ts'
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
 import {
+  type Answered,
   type AttemptRef,
   type Caller,
   fromWire,
@@ -27,30 +28,19 @@ import { LIMITS } from '../limits.ts'
 import { deleteArtifacts } from '../storage/artifacts.ts'
 import { notHere, type Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
-import type { Subscription } from './broadcast.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { JobFilter, JobRow } from './job-store.ts'
+import { type Delivery, Hooks } from './hooks.ts'
+import { type SubmitOptions, takeIn } from './intake.ts'
+import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
+import { type JobRecords, readJob, readJobs, visible } from './reader.ts'
+import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
-import { planJob } from './submission.ts'
 import { createVault, type Vault } from './vault.ts'
-import { isoTime, jobRecord, keyView } from './views.ts'
+import { isoTime, keyView } from './views.ts'
 
-/** What a submit carries beside the job. `fingerprint` is a digest of the request in canonical form. */
-export type SubmitOptions = { idempotencyKey: string | null; fingerprint: string; waitMs: number }
-export type Submitted = { job: Wire<JobRecord>; replayed: boolean }
-/** Where an event subscription comes from: a caller, or the digest of a ticket. */
-export type OpenEvents = {
-  job: string | null
-  after: number | null
-  caller: Caller | null
-  ticketDigest: string | null
-  upgrade: boolean
-}
-
-/** The header in which the Worker hands `OpenEvents` to `fetch`, the one call that is not RPC: a socket needs it. */
-export const OPEN_EVENTS = 'x-switchyard-open-events'
+export type Submitted = Answered<JobRecord> & { replayed: boolean }
 
 /**
  * The Instance: the only writer of an instance's truth. Each call is authenticated here, decided by the pure core and
@@ -62,7 +52,7 @@ export class Instance extends DurableObject<Env> {
   readonly #commit = new GroupCommit((operations) => this.#transact(operations))
   /** Work for lanes whose report is being answered: it travels with the answer. */
   readonly #replies = new Map<number, ReportReply['assign']>()
-  readonly #progress = new Map<string, number>()
+  #hooks: Hooks | null = null
   /** When the alarm is set to ring; null where that is not known. */
   #alarmAt: number | null = null
 
@@ -117,37 +107,25 @@ export class Instance extends DurableObject<Env> {
     const access = parts.access.check(caller, 'jobs', systemAmbient.now())
     if (!access.ok) return access
     const request = fromWire(wire)
-    const submitted = await this.#commit.apply(() =>
-      this.#submitNow(parts, access.value, caller.requestId, request, options),
-    )
+    const submitted = await this.#commit.apply(() => takeIn(parts, access.value, caller.requestId, request, options))
     if (!submitted.ok) return submitted
     await this.#wait(parts, submitted.value.id, options.waitMs)
-    return ok({ job: this.#record(parts, submitted.value.id), replayed: submitted.value.replayed })
+    return ok({ ...readJob(parts, submitted.value.id, systemAmbient.now()), replayed: submitted.value.replayed })
   }
 
-  async job(caller: Caller, id: string, waitMs: number): Promise<Result<Wire<JobRecord>>> {
+  async job(caller: Caller, id: string, waitMs: number): Promise<Result<Answered<JobRecord>>> {
     return this.#as(caller, 'read', async (parts, principal) => {
       if (!visible(parts.jobs.find(id), principal)) return noJob()
       await this.#wait(parts, id, waitMs)
-      return ok(this.#record(parts, id))
+      return ok(readJob(parts, id, systemAmbient.now()))
     })
   }
 
-  async jobs(caller: Caller, filter: JobFilter): Promise<Result<Wire<{ data: JobRecord[]; next: string | null }>>> {
-    return this.#as(caller, 'read', (parts, principal) => {
-      const { project } = principal
-      if (project !== null && filter.project !== undefined && filter.project !== project)
-        return ok(toWire({ data: [], next: null }))
-      const page = parts.jobs.list(project === null ? filter : { ...filter, project })
-      const now = systemAmbient.now()
-      const data = page.rows.map((row) =>
-        jobRecord(row, parts.jobs.attempts(row.id), this.#context(parts, row, now, null)),
-      )
-      return ok(toWire({ data, next: page.next }))
-    })
+  async jobs(caller: Caller, filter: JobFilter): Promise<Result<Answered<JobRecords>>> {
+    return this.#as(caller, 'read', (parts, principal, now) => ok(readJobs(parts, principal, filter, now)))
   }
 
-  async cancel(caller: Caller, id: string): Promise<Result<Wire<JobRecord>>> {
+  async cancel(caller: Caller, id: string): Promise<Result<Answered<JobRecord>>> {
     return this.#as(caller, 'jobs', async (parts, principal) => {
       const verdict = await this.#commit.apply((): Result<null> => {
         const row = parts.jobs.find(id)
@@ -155,7 +133,7 @@ export class Instance extends DurableObject<Env> {
         if (row.status === 'canceled' || parts.scheduler.cancel(row)) return ok(null)
         return refuse('conflict', `The job has already ${row.status}.`)
       })
-      return verdict.ok ? ok(this.#record(parts, id)) : verdict
+      return verdict.ok ? ok(readJob(parts, id, systemAmbient.now())) : verdict
     })
   }
 
@@ -183,6 +161,18 @@ export class Instance extends DurableObject<Env> {
         .finally(() => this.#replies.delete(lane))
     }
     return toWire({ assign, stop })
+  }
+
+  /** A provider says that an attempt has moved on. Repeats and latecomers are harmless: the provider is only asked again. */
+  async hook(delivery: Delivery): Promise<Result<null>> {
+    const parts = this.#parts
+    if (!parts || parts.identity.deleting) return notHere()
+    const verified = await this.#hooksOf(parts).verify(delivery, systemAmbient.now())
+    const row = verified.ok ? parts.jobs.find(delivery.attempt.job) : null
+    if (row?.status === 'running' && row.attempt === delivery.attempt.attempt && row.lane !== null) {
+      this.ctx.waitUntil(parts.lanes.poke(row.lane, delivery.attempt))
+    }
+    return verified
   }
 
   // ---------------------------------------------------------------------------------------------------- keys
@@ -287,9 +277,11 @@ export class Instance extends DurableObject<Env> {
   /** Only for event subscriptions; everything else is RPC. */
   override async fetch(request: Request): Promise<Response> {
     const open = JSON.parse(request.headers.get(OPEN_EVENTS) ?? '{}') as OpenEvents
-    const subscription = this.#subscription(open)
-    if (!subscription.ok || !this.#parts) return Response.json(subscription, { headers: { [OPEN_EVENTS]: 'refused' } })
-    const { broadcast } = this.#parts
+    const parts = this.#parts
+    const subscription =
+      parts && !parts.identity.deleting ? planSubscription(parts, open, systemAmbient.now()) : notHere()
+    if (!subscription.ok || !parts) return Response.json(subscription, { headers: { [OPEN_EVENTS]: 'refused' } })
+    const { broadcast } = parts
     const { value } = subscription
     return open.upgrade
       ? broadcast.openSocket(value.subscription, value.ended)
@@ -335,38 +327,6 @@ export class Instance extends DurableObject<Env> {
     })
   }
 
-  #submitNow(
-    parts: Parts,
-    principal: Principal,
-    requestId: string,
-    request: JobRequest,
-    options: SubmitOptions,
-  ): Result<{ id: string; replayed: boolean }> {
-    const now = systemAmbient.now()
-    const scope = principal.project ?? ''
-    const { idempotencyKey: key, fingerprint } = options
-    const earlier = key === null ? null : parts.jobs.findIdempotent(scope, key, now)
-    if (earlier && earlier.fingerprint !== fingerprint) {
-      return refuse('idempotency_mismatch', 'This Idempotency-Key was used with another request.', {
-        param: 'Idempotency-Key',
-      })
-    }
-    if (earlier) return ok({ id: earlier.job, replayed: true })
-    const project = request.project ?? principal.project
-    if (principal.project !== null && project !== principal.project) {
-      return refuse('permission_denied', 'This key is of another project.', { param: 'project' })
-    }
-    if (parts.books.waiting() >= (parts.identity.config.queue_bound ?? LIMITS.queueDefault)) {
-      return refuse('queue_full', 'The queue of this instance is full.', { retryAfterMs: LIMITS.backoffMaxMs })
-    }
-    const origin = { id: systemAmbient.id('job'), requestId, project, now }
-    const job = planJob(request, parts.identity.config, parts.books, origin)
-    if (!job.ok) return job
-    parts.scheduler.submit(job.value)
-    if (key !== null) parts.jobs.insertIdempotent(scope, key, fingerprint, job.value.id, now)
-    return ok({ id: job.value.id, replayed: false })
-  }
-
   /** One transaction: the operations, then a turn of the scheduler. All of it or, on a throw, nothing. */
   #transact(operations: (() => void)[]): void {
     const parts = this.#parts
@@ -391,7 +351,7 @@ export class Instance extends DurableObject<Env> {
     parts.broadcast.publish(effects.events, now)
     for (const { event, requestId } of effects.events) {
       logTransition(parts.identity.id, event, requestId)
-      if (event.type !== 'job.started' && event.job) this.#progress.delete(event.job)
+      if (event.type !== 'job.started' && event.job) parts.progress.delete(event.job)
       if (event.job) parts.waiters.told(event)
     }
     for (const [lane, assignments] of effects.assign) {
@@ -431,7 +391,7 @@ export class Instance extends DurableObject<Env> {
     const { job, attempt, progress, message } = report
     const row = parts.jobs.find(job)
     if (row?.status !== 'running' || row.attempt !== attempt) return [{ job, attempt }]
-    this.#progress.set(job, progress)
+    parts.progress.set(job, progress)
     parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })
     return []
   }
@@ -441,46 +401,14 @@ export class Instance extends DurableObject<Env> {
     if (row && !isFinal(row.status)) await parts.waiters.until(id, waitMs)
   }
 
-  #record(parts: Parts, id: string): Wire<JobRecord> {
-    const row = parts.jobs.find(id)
-    if (!row) throw new Error('a job that was just written is not there')
-    const ahead = row.status === 'queued' && row.due_at_ms === null ? parts.jobs.ahead(row) : null
-    return toWire(jobRecord(row, parts.jobs.attempts(id), this.#context(parts, row, systemAmbient.now(), ahead)))
-  }
-
-  #context(parts: Parts, row: JobRow, now: number, ahead: number | null) {
-    return { instance: parts.identity.id, progress: this.#progress.get(row.id) ?? 0, ahead, books: parts.books, now }
+  #hooksOf(parts: Parts): Hooks {
+    this.#hooks ??= new Hooks(parts.books, this.#vault, this.env.ALLOW_PRIVATE_UPSTREAMS === 'true')
+    return this.#hooks
   }
 
   #view(parts: Parts): InstanceView {
     const { id, organization, config, created_at_ms } = parts.identity
     return { id, object: 'instance', organization, config, created_at: isoTime(created_at_ms) }
-  }
-
-  #subscription(open: OpenEvents): Result<{ subscription: Subscription; ended: boolean }> {
-    const parts = this.#parts
-    if (!parts || parts.identity.deleting) return notHere()
-    const now = systemAmbient.now()
-    const principal = this.#subscriber(parts, open, now)
-    if (!principal.ok) return principal
-    const { keyId, project, expiresAtMs } = principal.value
-    const row = open.job === null ? null : parts.jobs.find(open.job)
-    if (open.job !== null && !visible(row, principal.value)) return noJob()
-    if (parts.broadcast.full)
-      return refuse('unavailable', 'Too many subscribers.', { retryAfterMs: LIMITS.backoffMaxMs })
-    const head = parts.books.seq
-    const cursor = Math.min(open.after ?? (open.job === null ? head : 0), head)
-    return ok({
-      subscription: { filter: { job: open.job, project }, keyId, expiresAtMs, cursor },
-      ended: row !== null && isFinal(row.status),
-    })
-  }
-
-  #subscriber(parts: Parts, open: OpenEvents, now: number): Result<Principal> {
-    if (open.caller) return parts.access.check(open.caller, 'read', now)
-    const ticket = open.ticketDigest === null ? null : parts.admin.takeTicket(open.ticketDigest, now)
-    const principal = ticket && parts.access.principalOf(ticket.keyId, now)
-    return principal ? ok(principal) : notHere()
   }
 
   /** Stops the lanes, empties the bucket in bounded steps, then forgets everything. */
@@ -493,13 +421,11 @@ export class Instance extends DurableObject<Env> {
     let more = true
     while (more) more = (await deleteArtifacts(this.env.ARTIFACTS, parts.identity.id)).more
     this.#parts = null
+    this.#hooks = null
     this.#alarmAt = null
     await this.ctx.storage.deleteAlarm()
     await this.ctx.storage.deleteAll()
   }
 }
-
-const visible = (row: JobRow | null, principal: Principal): row is JobRow =>
-  row !== null && (principal.project === null || row.project === principal.project)
 
 const noJob = () => refuse('not_found', 'There is no such job.')

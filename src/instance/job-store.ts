@@ -164,7 +164,11 @@ export class JobStore {
   }
 
   /** Writes the new state of a job, its place in the queue included. */
-  save(id: string, job: Lifecycle, place: { provider: string; tag: number; queuedAtMs: number; lane: number | null }): void {
+  save(
+    id: string,
+    job: Lifecycle,
+    place: { provider: string; tag: number; queuedAtMs: number; lane: number | null },
+  ): void {
     this.#sql.exec(
       `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
          counted = ?, started_at_ms = ?, ended_at_ms = ?, resume = ?, fault = ? WHERE id = ?`,
@@ -273,7 +277,13 @@ export class JobStore {
 
   /** Least and greatest tag of what waits, per provider, priority and project. At the actor's start only. */
   tagRanges(): { provider: string; priority: number; project: string | null; least: number; greatest: number }[] {
-    const Row = v.object({ provider: v.string(), priority: count, project: text, least: v.number(), greatest: v.number() })
+    const Row = v.object({
+      provider: v.string(),
+      priority: count,
+      project: text,
+      least: v.number(),
+      greatest: v.number(),
+    })
     return this.#sql
       .exec(
         `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs

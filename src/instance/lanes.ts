@@ -44,6 +44,13 @@ export class Lanes {
       .catch(() => undefined)
   }
 
+  /** The provider has news of an attempt. One that cannot be told of it polls all the same. */
+  async poke(lane: number, attempt: AttemptRef): Promise<void> {
+    await this.#lane(lane)
+      .poke(attempt)
+      .catch(() => undefined)
+  }
+
   /** When the first lease of a lane with work runs out, or null. */
   nextExpiry(loads: readonly number[]): number | null {
     let next: number | null = null

@@ -1,5 +1,7 @@
 import type { InstanceConfig } from '../contract/instance.ts'
+import type { AttemptRef } from '../contract/rpc.ts'
 import type { Env } from '../env.ts'
+import { providerOf } from '../providers/registry.ts'
 import { migrate } from '../storage/migrations.ts'
 import { Access } from './access.ts'
 import { AdminStore } from './admin-store.ts'
@@ -36,6 +38,8 @@ export type Parts = {
   broadcast: Broadcast
   lanes: Lanes
   waiters: Waiters
+  /** Of running jobs, 0…1: told, not kept. */
+  progress: Map<string, number>
 }
 
 export const isProvisioned = (sql: SqlStorage): boolean =>
@@ -61,12 +65,28 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     books,
     access,
     administration: new Administration(admin, books),
-    scheduler: new Scheduler({ jobs, events, admin, books, ambient: systemAmbient }),
+    scheduler: new Scheduler({
+      jobs,
+      events,
+      admin,
+      books,
+      ambient: systemAmbient,
+      webhookUrl: webhookUrls(env, identity.id),
+    }),
     broadcast: new Broadcast(state, events, () => books.seq),
     lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`)),
     waiters: new Waiters(),
+    progress: new Map(),
   }
 }
+
+const webhookUrls =
+  (env: Env, instance: string) =>
+  (provider: string, attempt: AttemptRef): string | null => {
+    if (!env.PUBLIC_BASE_URL || !providerOf(provider)?.webhook) return null
+    const base = env.PUBLIC_BASE_URL.replace(/\/+$/, '')
+    return `${base}/v1/instances/${instance}/hooks/${provider}?job=${attempt.job}&attempt=${attempt.attempt}`
+  }
 
 export const saveIdentity = (admin: AdminStore, identity: Identity): void =>
   admin.setMeta('instance', JSON.stringify(identity))

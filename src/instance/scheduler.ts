@@ -5,6 +5,7 @@ import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
 import type { JobEvent } from '../core/lifecycle.ts'
 import type { Alternative } from '../core/outcome.ts'
+import { writeResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
 import { candidatesFor, providerReadyAt, usableCredentials } from './availability.ts'
@@ -74,9 +75,20 @@ export class Scheduler {
   lose(ref: AttemptRef): void {
     const row = this.#desk.jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
-    const lost = fault('outcome_unknown', 'The process that ran the attempt ended before it could say what became of it.')
+    const lost = fault(
+      'outcome_unknown',
+      'The process that ran the attempt ended before it could say what became of it.',
+    )
     const resume = row.resume ?? this.#reconciling(row)
-    this.end(ref, { output: null, fault: lost, costMicros: null, providerRequestId: null, providerMs: 0, storeMs: 0, resume })
+    this.end(ref, {
+      output: null,
+      fault: lost,
+      costMicros: null,
+      providerRequestId: null,
+      providerMs: 0,
+      storeMs: 0,
+      resume,
+    })
   }
 
   /**
@@ -101,7 +113,7 @@ export class Scheduler {
     const found = findModel(row.model)
     if (!found?.provider.reconcile || row.started_at_ms === null) return null
     const sinceMs = this.#desk.jobs.attempts(row.id).at(-1)?.started_at_ms ?? row.started_at_ms
-    return JSON.stringify({ stage: 'reconcile', sinceMs, attempt: row.attempt })
+    return writeResume({ stage: 'reconcile', sinceMs, attempt: row.attempt, tries: 0 })
   }
 
   #failed(row: JobRow, attempts: AttemptRow[], problem: Fault, resume: string | null): JobEvent {
@@ -133,8 +145,16 @@ export class Scheduler {
     if (!fallback) return []
     const untried = models.filter((name) => !tried.has(name))
     if (untried.length === 0) return []
-    const { candidates } = candidatesFor(this.#desk.books, untried, JSON.parse(row.input) as ImageInput, row.tokens, now)
-    return rankCandidates(candidates, prefer, now).flatMap(({ model, readyAtMs }) => (readyAtMs === null ? [] : [{ model, readyAtMs }]))
+    const { candidates } = candidatesFor(
+      this.#desk.books,
+      untried,
+      JSON.parse(row.input) as ImageInput,
+      row.tokens,
+      now,
+    )
+    return rankCandidates(candidates, prefer, now).flatMap(({ model, readyAtMs }) =>
+      readyAtMs === null ? [] : [{ model, readyAtMs }],
+    )
   }
 
   /** While a provider cannot be called, its waiting jobs are offered once to the other models they allow, in bounded steps. */
@@ -176,4 +196,7 @@ const usd = (micros: number | null): number | null => (micros === null ? null : 
 const sumOf = (attempts: AttemptRow[]): number | null =>
   attempts
     .filter((item) => item.ended_at_ms !== null)
-    .reduce<number | null>((sum, item) => (sum === null || item.cost_micros === null ? null : sum + item.cost_micros), 0)
+    .reduce<number | null>(
+      (sum, item) => (sum === null || item.cost_micros === null ? null : sum + item.cost_micros),
+      0,
+    )

@@ -1,4 +1,4 @@
-import { ok, refuse, type Result } from '../contract/fault.ts'
+import { ok, type Result, refuse } from '../contract/fault.ts'
 import { usdToMicros } from '../contract/fields.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
 import type { JobRequest } from '../contract/job.ts'
@@ -60,17 +60,28 @@ const estimateTokens = (text: string): number => Math.ceil(new TextEncoder().enc
 type Chosen = Pick<Wishes, 'models' | 'reason' | 'skipped'>
 
 /** The models that accept the input, best first; otherwise the first reason why none does. */
-const chooseModels = (request: JobRequest, config: InstanceConfig, books: Books, tokens: number, now: number): Result<Chosen> => {
+const chooseModels = (
+  request: JobRequest,
+  config: InstanceConfig,
+  books: Books,
+  tokens: number,
+  now: number,
+): Result<Chosen> => {
   const prefer = request.prefer ?? null
   const asked = request.models ?? config.default_models?.['image.generate'] ?? defaultModels(prefer !== null)
   const unknown = asked.findIndex((name) => !findModel(name))
-  if (unknown !== -1) return refuse('invalid_request', `There is no model "${asked[unknown]}".`, { param: `models.${unknown}` })
+  if (unknown !== -1)
+    return refuse('invalid_request', `There is no model "${asked[unknown]}".`, { param: `models.${unknown}` })
   const { candidates, skipped } = candidatesFor(books, asked, request.input, tokens, now)
   const ranked = rankCandidates(candidates, prefer, now)
   const [best] = ranked
   const [first] = skipped
   if (!best && first) {
-    return refuse('invalid_request', `${first.model}: ${first.reason}`, first.param === null ? {} : { param: first.param })
+    return refuse(
+      'invalid_request',
+      `${first.model}: ${first.reason}`,
+      first.param === null ? {} : { param: first.param },
+    )
   }
   if (!best || best.readyAtMs === null) {
     const provider = (best?.model ?? '').split('/')[0]

@@ -22,7 +22,15 @@ export type Effects = {
 const noEffects = (): Effects => ({ events: [], assign: new Map(), stop: new Map() })
 
 /** The database, its mirror, and the world's time and chance: what every decision is made and written with. */
-export type Desk = { jobs: JobStore; events: EventStore; admin: AdminStore; books: Books; ambient: Ambient }
+export type Desk = {
+  jobs: JobStore
+  events: EventStore
+  admin: AdminStore
+  books: Books
+  ambient: Ambient
+  /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
+  webhookUrl(provider: string, attempt: AttemptRef): string | null
+}
 
 /**
  * The one place where a job's state changes. It asks the lifecycle what follows, writes it, mirrors it in the books, and
@@ -70,7 +78,14 @@ export class Transitions {
     if (isReady(row.status, row.due_at_ms)) books.leaveQueue(row)
     const place = this.#placeOf(row, next.job, now)
     if (next.job.endedAtMs === null) books.enter(place.provider, next.job.status)
-    if (isReady(next.job.status, next.job.dueAtMs)) books.enterQueue({ ...place, ...row, model: next.job.model, provider: place.provider, queued_at_ms: place.queuedAtMs })
+    if (isReady(next.job.status, next.job.dueAtMs))
+      books.enterQueue({
+        ...place,
+        ...row,
+        model: next.job.model,
+        provider: place.provider,
+        queued_at_ms: place.queuedAtMs,
+      })
     if (lane !== null) this.#enterLane(lane)
     jobs.save(row.id, next.job, { ...place, lane })
     if (next.emit) this.#tell(row, next.emit.type, { ...next.emit.data, ...data })
@@ -113,7 +128,13 @@ export class Transitions {
     books.leaveLane(row.lane)
     if (event.type !== 'cancel' && event.type !== 'deadline') return
     const outcome = event.type === 'cancel' ? 'canceled' : 'deadline_exceeded'
-    jobs.closeAttempt(row.id, row.attempt, { at: ambient.now(), outcome, providerRequestId: null, costMicros: null, fault: null })
+    jobs.closeAttempt(row.id, row.attempt, {
+      at: ambient.now(),
+      outcome,
+      providerRequestId: null,
+      costMicros: null,
+      fault: null,
+    })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
     // A probe that nobody waits for any more tells nothing: the next call probes.
     for (const [name, breaker] of books.breakers) {
@@ -127,7 +148,11 @@ export class Transitions {
     this.#effects.stop.set(row.lane, stops)
   }
 
-  #tell(job: { id: string; project: string | null; request_id: string }, type: DurableEvent, data: { [key: string]: Json }): void {
+  #tell(
+    job: { id: string; project: string | null; request_id: string },
+    type: DurableEvent,
+    data: { [key: string]: Json },
+  ): void {
     const { books, events, ambient } = this.#desk
     books.seq += 1
     const event = events.append(books.seq, job, type, ambient.now(), data)

@@ -37,7 +37,8 @@ export class Verdicts {
     if (!provider) return
     const now = ambient.now()
     let load = provider.load
-    if (isTooFast) load = slow(load, now, Math.min(problem?.retryAfterMs ?? LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs))
+    if (isTooFast)
+      load = slow(load, now, Math.min(problem?.retryAfterMs ?? LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs))
     else if (!problem) load = relax(load)
     if (hint && hint.remaining === 0) load = pause(load, now, Math.min(hint.resetAfterMs, LIMITS.retryAfterMaxMs))
     if (load === provider.load) return
@@ -48,7 +49,10 @@ export class Verdicts {
   #breakers(provider: string, credential: string | null, meaning: (typeof FAULT_TABLE)['canceled']['breaker']): void {
     const { books } = this.#desk
     const ofProvider = books.limiter(provider)
-    if (meaning === 'counts') return this.#step(ofProvider, 'failure')
+    if (meaning === 'counts') {
+      this.#step(ofProvider, 'failure')
+      return
+    }
     if (meaning === 'no') {
       this.#step(ofProvider, 'success')
       if (credential !== null) this.#step(books.credentialName(provider, credential), 'success')

@@ -3,13 +3,14 @@ import { microsToUsd } from '../contract/fields.ts'
 import type { ImageInput, ImageOutput } from '../contract/image.ts'
 import type { ApiKey, Credential, ProviderView } from '../contract/instance.ts'
 import { isFinal, type JobError, type JobRecord, type WaitingFor } from '../contract/job.ts'
-import { admit, paceOf, readyAt, slotsOf } from '../core/admission.ts'
+import type { Quota } from '../contract/rpc.ts'
+import { admit, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
 import { estimateStart } from '../core/estimate.ts'
 import { medianMs } from '../core/track-record.ts'
 import { findModel } from '../providers/registry.ts'
-import { usableCredentials } from './availability.ts'
 import type { CredentialRow, KeyRow } from './admin-store.ts'
+import { usableCredentials } from './availability.ts'
 import type { Books } from './books.ts'
 import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
 
@@ -93,7 +94,8 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   const limiters = books.limiters(row.model)
   const blocked = whyNotNow(row, context)
   const position = ahead === null ? null : ahead + 1
-  if (position === null) return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
+  if (position === null)
+    return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
   const [provider] = limiters
   const record = books.record(row.model)
   const estimate = estimateStart({
@@ -105,7 +107,12 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
     durationMs: medianMs(record) ?? findModel(row.model)?.card.typicalMs ?? 0,
     intervalMs: Math.max(0, ...limiters.map((limiter) => paceOf(limiter, row.tokens))),
   })
-  return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: isoTime(Math.ceil(estimate)) }
+  return {
+    position,
+    waiting_for: blocked.waiting_for,
+    limit: blocked.limit,
+    estimated_start_at: isoTime(Math.ceil(estimate)),
+  }
 }
 
 /** What holds up a call of this job's model at this moment; `order` where only other jobs stand before it. */
@@ -117,11 +124,24 @@ const whyNotNow = (
   const passage = passBreaker(books.breaker(provider), now)
   if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
   const credentials = usableCredentials(books, row.provider, now)
-  if (credentials.usable.length === 0) return { waiting_for: 'breaker', limit: `${provider}:credential`, untilMs: credentials.readyAtMs }
+  if (credentials.usable.length === 0)
+    return { waiting_for: 'breaker', limit: `${provider}:credential`, untilMs: credentials.readyAtMs }
   const admission = admit(books.limiters(row.model), row.tokens, now)
   if (admission.admitted) return { waiting_for: 'order', limit: null, untilMs: null }
   return { waiting_for: admission.waitingFor, limit: admission.limit, untilMs: admission.untilMs }
 }
+
+/** Room in the queue, and what the providers' rates let out now. */
+export const quotasOf = (books: Books, queueBound: number, now: number): Quota[] => [
+  { name: 'queue', limit: queueBound, windowS: null, left: Math.max(0, queueBound - books.waiting()), resetS: null },
+  ...[...books.setups.keys()].flatMap((id) => {
+    const [limiter] = books.limiters(`${id}/`)
+    const quota = limiter ? requestQuota(limiter, now) : null
+    if (!quota) return []
+    const resetS = quota.nextAt > now ? Math.ceil((quota.nextAt - now) / 1000) : null
+    return [{ name: id, limit: quota.limit, windowS: quota.windowMs / 1000, left: quota.left, resetS }]
+  }),
+]
 
 export const keyView = (key: KeyRow): ApiKey => ({
   id: key.id,

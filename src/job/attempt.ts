@@ -3,8 +3,8 @@ import type { ImageArtifact, ImageInput } from '../contract/image.ts'
 import type { Assignment, AttemptEnd } from '../contract/rpc.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { Vault } from '../instance/vault.ts'
-import { createHttp } from '../providers/http.ts'
-import type { Call, Done, Failed, Outcome, Provider } from '../providers/provider.ts'
+import { createHttp, type Http } from '../providers/http.ts'
+import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
 import { storeGenerated } from './images.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
@@ -34,7 +34,7 @@ export const runAttempt = async (assignment: Assignment, resumeText: string | nu
   try {
     const resume = resumeText === null ? null : readResume(resumeText)
     if (resume?.stage === 'store') return await store(assignment, resume, tools)
-    return await drive(assignment, resume, resume?.startedAtMs ?? startedAtMs, tools)
+    return await drive(assignment, resume, tools)
   } catch (error) {
     // A bug of ours: the request may have been sent, and nothing more is known.
     logBug(assignment, error)
@@ -47,34 +47,26 @@ export const runAttempt = async (assignment: Assignment, resumeText: string | nu
   }
 }
 
-const drive = async (
-  assignment: Assignment,
-  resume: Extract<Resume, { stage: 'poll' }> | null,
-  startedAtMs: number,
-  tools: Tools,
-): Promise<Step> => {
-  const found = findModel(assignment.model)
-  if (!found) return ended({ kind: 'fault', code: 'no_provider', message: 'This version knows no such model.' }, 0, 0)
-  const secret = await tools.vault.open(assignment.credential.sealed, assignment.credential.identity)
-  if (secret === null)
-    return ended(
-      { kind: 'fault', code: 'provider_auth_failed', message: 'The credential cannot be opened with this master key.' },
-      0,
-      0,
-    )
-  const call = callOf(assignment, found.card.model, secret, tools)
-  if (resume === null) tools.progress(0.02, `sent to ${found.provider.id}`)
-  const outcome = await ask(found.provider, call, resume, assignment, tools)
+type Driven = Exclude<Resume, { stage: 'store' }>
+
+const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools): Promise<Step> => {
+  const beganMs = tools.now()
+  const startedAtMs = resume?.stage === 'poll' ? resume.startedAtMs : beganMs
+  const opened = await openCall(assignment, tools)
+  if ('code' in opened) return ended(opened, 0, 0)
+  const { provider, card, call, http } = opened
+  if (resume === null) tools.progress(0.02, `sent to ${provider.id}`)
+  const outcome = await ask(provider, call, resume, http)
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
-    tools.progress(
-      outcome.progress ?? guessProgress(elapsedMs, found.card.typicalMs),
-      `${found.provider.id} works on it`,
-    )
-    const text = writeResume({ stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs })
-    return { kind: 'parked', resume: text, dueAtMs: tools.now() + outcome.pollAfterMs }
+    tools.progress(outcome.progress ?? guessProgress(elapsedMs, card.typicalMs), `${provider.id} works on it`)
+    return parked({ stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs }, tools.now() + outcome.pollAfterMs)
   }
-  if (outcome.kind === 'fault') return ended(outcome, tools.now() - startedAtMs, 0, resumeOfFault(outcome, startedAtMs))
+  if (outcome.kind === 'fault') {
+    const again = reconciling(provider, outcome, resume, assignment, beganMs)
+    if (again) return parked(again, tools.now() + (outcome.retryAfterMs ?? RECONCILE_MS))
+    return ended(outcome, tools.now() - startedAtMs, 0, resumeOfFault(outcome, startedAtMs))
+  }
   const next: Resume = {
     stage: 'store',
     done: outcome,
@@ -86,21 +78,58 @@ const drive = async (
   return store(assignment, next, tools)
 }
 
-const ask = (
-  provider: Provider,
-  call: Call,
-  resume: Extract<Resume, { stage: 'poll' }> | null,
+type Opened = { provider: Provider; card: ModelCard; call: Call; http: Http }
+
+/** The provider's adapter, the call with its secret in clear, and a way out bounded by the deadline. */
+export const openCall = async (
   assignment: Assignment,
-  tools: Tools,
-): Promise<Outcome> => {
+  tools: Pick<Tools, 'vault' | 'allowPrivate' | 'signal' | 'now'>,
+): Promise<Opened | Failed> => {
+  const found = findModel(assignment.model)
+  if (!found) return { kind: 'fault', code: 'no_provider', message: 'This version knows no such model.' }
+  const secret = await tools.vault.open(assignment.credential.sealed, assignment.credential.identity)
+  if (secret === null) {
+    const message = 'The credential cannot be opened with this master key.'
+    return { kind: 'fault', code: 'provider_auth_failed', message }
+  }
   const leftMs = Math.max(1, assignment.deadlineAtMs - tools.now())
   const http = createHttp({
     timeoutMs: Math.min(assignment.timeoutMs, leftMs),
     allowPrivate: tools.allowPrivate,
     signal: tools.signal,
   })
-  return resume ? provider.poll(call, resume.checkpoint, http) : provider.start(call, http)
+  return { ...found, call: callOf(assignment, found.card.model, secret, tools.now()), http }
 }
+
+const ask = async (provider: Provider, call: Call, resume: Driven | null, http: Http): Promise<Outcome> => {
+  if (resume?.stage === 'poll') return provider.poll(call, resume.checkpoint, http)
+  if (resume?.stage === 'reconcile' && provider.reconcile) {
+    const found = await provider.reconcile({ ...call, attempt: resume.attempt }, http, resume.sinceMs)
+    // Null: the call began nothing, so a new one pays once.
+    if (found) return found
+  }
+  return provider.start(call, http)
+}
+
+/** Before a lost answer. */
+const RECONCILE_MS = 1_000
+const RECONCILE_TRIES = 10
+
+/** A call whose answer was lost is looked for in the provider's own list, where it has one, before anyone gives up. */
+const reconciling = (
+  provider: Provider,
+  failed: Failed,
+  resume: Driven | null,
+  assignment: Assignment,
+  beganMs: number,
+): Resume | null => {
+  if (!provider.reconcile || (failed.code !== 'outcome_unknown' && failed.code !== 'provider_timeout')) return null
+  if (resume === null) return { stage: 'reconcile', sinceMs: beganMs, attempt: assignment.attempt, tries: 0 }
+  if (resume.stage !== 'reconcile' || failed.retryAfterMs === undefined || resume.tries >= RECONCILE_TRIES) return null
+  return { ...resume, tries: resume.tries + 1 }
+}
+
+const parked = (resume: Resume, dueAtMs: number): Step => ({ kind: 'parked', resume: writeResume(resume), dueAtMs })
 
 const store = async (
   assignment: Assignment,
@@ -146,7 +175,7 @@ const store = async (
 
 const costOf = (resume: { done: Done; booked: boolean }): number | null => (resume.booked ? 0 : resume.done.costMicros)
 
-const callOf = (assignment: Assignment, model: string, secret: string, tools: Tools): Call => ({
+const callOf = (assignment: Assignment, model: string, secret: string, nowMs: number): Call => ({
   job: assignment.job,
   attempt: assignment.attempt,
   type: assignment.type,
@@ -155,7 +184,8 @@ const callOf = (assignment: Assignment, model: string, secret: string, tools: To
   baseUrl: assignment.baseUrl,
   secret,
   maxCostMicros: assignment.maxCostMicros,
-  nowMs: tools.now(),
+  nowMs,
+  ...(assignment.webhookUrl ? { webhookUrl: assignment.webhookUrl } : {}),
 })
 
 const ended = (failed: Failed, providerMs: number, storeMs: number, resume: string | null = null): Step => ({

@@ -6,6 +6,8 @@ export type LaneRpc = {
   /** Those of the attempts that the lane drives, as `job/attempt`. */
   check(attempts: AttemptRef[]): Promise<string[]>
   stop(attempts: AttemptRef[]): Promise<void>
+  /** Asks the provider at once what became of an attempt. */
+  poke(attempt: AttemptRef): Promise<void>
   destroy(): Promise<void>
 }
 

@@ -29,13 +29,19 @@ export class LaneStore {
     this.#sql.exec('DELETE FROM attempts WHERE job = ? AND attempt = ?', ref.job, ref.attempt)
   }
 
-  all(): KeptAttempt[] {
-    return this.#sql
-      .exec('SELECT assignment, resume, due_at_ms FROM attempts ORDER BY due_at_ms')
+  find(ref: AttemptRef): KeptAttempt | null {
+    const [row] = this.#sql
+      .exec('SELECT assignment, resume, due_at_ms FROM attempts WHERE job = ? AND attempt = ?', ref.job, ref.attempt)
       .toArray()
-      .map((raw) => {
-        const row = v.parse(Row, raw)
-        return { assignment: JSON.parse(row.assignment) as Assignment, resume: row.resume, dueAtMs: row.due_at_ms }
-      })
+    return row ? keptOf(row) : null
   }
+
+  all(): KeptAttempt[] {
+    return this.#sql.exec('SELECT assignment, resume, due_at_ms FROM attempts ORDER BY due_at_ms').toArray().map(keptOf)
+  }
+}
+
+const keptOf = (raw: Record<string, SqlStorageValue>): KeptAttempt => {
+  const row = v.parse(Row, raw)
+  return { assignment: JSON.parse(row.assignment) as Assignment, resume: row.resume, dueAtMs: row.due_at_ms }
 }

@@ -5,10 +5,11 @@ import type { Env } from '../env.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
 import { LIMITS } from '../limits.ts'
 import { migrate } from '../storage/migrations.ts'
-import { runAttempt, type Step } from './attempt.ts'
+import { openCall, runAttempt, type Step } from './attempt.ts'
 import type { LaneRpc } from './lane-rpc.ts'
 import { LaneStore } from './lane-store.ts'
 import { Outbox } from './outbox.ts'
+import { readResume } from './resume.ts'
 import { LANE_MIGRATIONS } from './schema.ts'
 
 /** A job actor at work: what ends it, and what it is about. */
@@ -53,10 +54,13 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   }
 
   async stop(attempts: AttemptRef[]): Promise<void> {
-    for (const ref of attempts) {
-      this.#store.forget(ref)
-      this.#actors.get(refText(ref))?.abort.abort()
-    }
+    this.#stop(attempts)
+  }
+
+  /** The provider says that something has changed: it is asked now, not when it was due. */
+  async poke(attempt: AttemptRef): Promise<void> {
+    const kept = this.#store.find(attempt)
+    if (kept) this.#begin(kept.assignment, kept.resume)
   }
 
   /** The instance is being deleted: stop everything and keep nothing. */
@@ -80,6 +84,28 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       if (kept.dueAtMs <= now) this.#begin(kept.assignment, kept.resume)
     }
     this.#setAlarm(now)
+  }
+
+  #stop(attempts: AttemptRef[]): void {
+    for (const ref of attempts) {
+      const kept = this.#store.find(ref)
+      this.#store.forget(ref)
+      this.#actors.get(refText(ref))?.abort.abort()
+      if (kept) this.ctx.waitUntil(this.#cancelAtProvider(kept.assignment, kept.resume))
+    }
+  }
+
+  /** Best effort: the job has ended, whatever the provider makes of it. */
+  async #cancelAtProvider(assignment: Assignment, resumeText: string): Promise<void> {
+    const resume = readResume(resumeText)
+    if (resume.stage !== 'poll') return
+    const opened = await openCall(assignment, {
+      vault: this.#vault,
+      allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
+      signal: AbortSignal.timeout(LIMITS.cancelTimeoutMs),
+      now: () => Date.now(),
+    })
+    if (!('code' in opened)) await opened.provider.cancel?.(opened.call, resume.checkpoint, opened.http)
   }
 
   /** Starts an actor, unless the attempt already has one. It runs on after the call that began it. */
@@ -127,10 +153,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #onReply(sent: Report[], reply: ReportReply): void {
     for (const report of sent) if (report.kind === 'end') this.#store.forget(report)
-    for (const ref of reply.stop) {
-      this.#store.forget(ref)
-      this.#actors.get(refText(ref))?.abort.abort()
-    }
+    this.#stop(reply.stop)
     for (const assignment of reply.assign) this.#begin(assignment, assignment.resume)
   }
 

@@ -1,0 +1,60 @@
+import { fault, ok, type Result } from '../contract/fault.ts'
+import type { AttemptRef } from '../contract/rpc.ts'
+import { LIMITS } from '../limits.ts'
+import { createHttp } from '../providers/http.ts'
+import { providerOf } from '../providers/registry.ts'
+import type { CredentialRow } from './admin-store.ts'
+import type { Books } from './books.ts'
+import type { Vault } from './vault.ts'
+
+/** A provider's delivery: headers as pairs, the body as it came, and the attempt that its URL names. */
+export type Delivery = { provider: string; headers: [string, string][]; body: string; attempt: AttemptRef }
+
+/** Like an unknown path: a stranger learns nothing, not even that the instance exists. */
+const notOurs = () => ({ ok: false as const, fault: fault('not_found', 'There is nothing at this path.') })
+
+/**
+ * Verifies deliveries by the provider's signature. The signing secrets belong to the accounts behind the credentials; they
+ * are fetched when first needed and kept in memory.
+ */
+export class Hooks {
+  readonly #books: Books
+  readonly #vault: Vault
+  readonly #allowPrivate: boolean
+  readonly #secrets = new Map<string, string>()
+
+  constructor(books: Books, vault: Vault, allowPrivate: boolean) {
+    this.#books = books
+    this.#vault = vault
+    this.#allowPrivate = allowPrivate
+  }
+
+  async verify(delivery: Delivery, now: number): Promise<Result<null>> {
+    const { webhook } = providerOf(delivery.provider) ?? {}
+    const setup = this.#books.setups.get(delivery.provider)
+    if (!webhook || !setup) return notOurs()
+    const headers = new Headers(delivery.headers)
+    for (const credential of setup.credentials) {
+      const secret = await this.#secretOf(credential, setup.baseUrl, webhook)
+      if (secret !== null && (await webhook.verify(headers, delivery.body, secret, now))) return ok(null)
+    }
+    return notOurs()
+  }
+
+  async #secretOf(
+    credential: CredentialRow,
+    baseUrl: string,
+    webhook: NonNullable<NonNullable<ReturnType<typeof providerOf>>['webhook']>,
+  ): Promise<string | null> {
+    const name = this.#books.credentialName(credential.provider, credential.name)
+    const known = this.#secrets.get(`${name} ${credential.ciphertext}`)
+    if (known) return known
+    const sealed = { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext }
+    const plain = await this.#vault.open(sealed, name)
+    if (plain === null) return null
+    const http = createHttp({ timeoutMs: LIMITS.cancelTimeoutMs, allowPrivate: this.#allowPrivate })
+    const secret = await webhook.secret({ baseUrl, secret: plain }, http)
+    if (secret !== null) this.#secrets.set(`${name} ${credential.ciphertext}`, secret)
+    return secret
+  }
+}

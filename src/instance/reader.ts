@@ -1,0 +1,53 @@
+import type { JobRecord } from '../contract/job.ts'
+import { type Answered, toWire, type Wire } from '../contract/rpc.ts'
+import { LIMITS } from '../limits.ts'
+import type { Principal } from './access.ts'
+import type { JobFilter, JobRow } from './job-store.ts'
+import type { Parts } from './parts.ts'
+import { jobRecord, quotasOf } from './views.ts'
+
+/** Jobs as clients read them. */
+
+export type JobRecords = { data: JobRecord[]; next: string | null }
+
+export const queueBound = (parts: Parts): number => parts.identity.config.queue_bound ?? LIMITS.queueDefault
+
+/** A key of one project sees that project's jobs only. */
+export const visible = (row: JobRow | null, principal: Principal): row is JobRow =>
+  row !== null && (principal.project === null || row.project === principal.project)
+
+/** Throws where there is no such job: the caller has just seen it. */
+export const readJob = (parts: Parts, id: string, now: number): Answered<JobRecord> => {
+  const row = parts.jobs.find(id)
+  if (!row) throw new Error('a job that was just written is not there')
+  const waits = row.status === 'queued' && row.due_at_ms === null
+  const ahead = waits ? parts.jobs.ahead(row) + parts.books.readyAbove(row.provider, row.priority) : null
+  return answer(parts, toWire(recordOf(parts, row, ahead, now)), now)
+}
+
+export const readJobs = (parts: Parts, principal: Principal, filter: JobFilter, now: number): Answered<JobRecords> => {
+  const { project } = principal
+  if (project !== null && filter.project !== undefined && filter.project !== project) {
+    return answer(parts, toWire<JobRecords>({ data: [], next: null }), now)
+  }
+  const page = parts.jobs.list(project === null ? filter : { ...filter, project })
+  // A place in the queue is counted, which a page of jobs would do a hundred times: it is told for single jobs.
+  const data = page.rows.map((row) => recordOf(parts, row, null, now))
+  return answer(parts, toWire<JobRecords>({ data, next: page.next }), now)
+}
+
+const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: number): JobRecord => {
+  const progress = parts.progress.get(row.id) ?? 0
+  return jobRecord(row, parts.jobs.attempts(row.id), {
+    instance: parts.identity.id,
+    progress,
+    ahead,
+    books: parts.books,
+    now,
+  })
+}
+
+const answer = <T>(parts: Parts, body: Wire<T>, now: number): Answered<T> => ({
+  body,
+  quotas: quotasOf(parts.books, queueBound(parts), now),
+})
