@@ -28,6 +28,13 @@ export type Provider = {
   poll(call: Call, checkpoint: Json, http: Http): Promise<Outcome>
   /** Ends a running generation, where the provider can. Best effort: it answers nothing. */
   cancel?(call: Call, checkpoint: Json, http: Http): Promise<void>
+  /**
+   * What became of a `start` whose answer was lost, asked of the provider's own list: `wait` with the checkpoint of the
+   * generation it began, null where it certainly began none, so that starting anew pays once, or a fault where that
+   * cannot be told; with `retryAfterMs` asking again then may tell. `call` has the job, attempt, model and input of that
+   * `start`, and the present as `nowMs`; `sinceMs` is when it was made. Free of charge; may be repeated.
+   */
+  reconcile?(call: Call, http: Http, sinceMs: number): Promise<Outcome | null>
 }
 
 export type ModelCard = {
@@ -54,6 +61,8 @@ export type Call = {
   /** The job's `max_cost_usd` in micros: with it a provider that can quote is asked first. */
   maxCostMicros: number | null
   nowMs: number
+  /** Where a provider with webhooks tells that the generation has ended. It is polled all the same, but less often. */
+  webhookUrl?: string
 }
 
 /**
