@@ -1,8 +1,9 @@
 import { ideogram } from './ideogram.ts'
 import type { ModelCard, Provider } from './provider.ts'
+import { replicate } from './replicate.ts'
 
 /** Every provider that jobs may name. A new one adds its line here. */
-export const PROVIDERS: Provider[] = [ideogram]
+export const PROVIDERS: Provider[] = [ideogram, replicate]
 
 export const providerOf = (id: string): Provider | null => PROVIDERS.find((provider) => provider.id === id) ?? null
 

@@ -1,0 +1,148 @@
+import type { Json } from '../contract/fields.ts'
+import type { ImageInput } from '../contract/image.ts'
+import type { Http } from './http.ts'
+import { readAnswer } from './ideogram-answers.ts'
+import { type Answered, faultOf, isSuccess } from './ideogram-faults.ts'
+import type { Call, Failed, ModelCard, Outcome, Provider } from './provider.ts'
+import { idAtHead, imagesOf, Prediction } from './replicate-answers.ts'
+import { networkFault, statusFault } from './replicate-faults.ts'
+import { finished, keep, outcomeOf, pollFailed, readCheckpoint, waitAt } from './replicate-outcomes.ts'
+import { listedMicrosPerImage } from './replicate-prices.ts'
+import { reconcile } from './replicate-reconcile.ts'
+import { bearer, type ReplicateRequest, replicateRequest, rootOf, seedOf, webhookOf } from './replicate-request.ts'
+import { replicateWebhookSecret, verifyReplicateWebhook } from './replicate-webhook.ts'
+
+/**
+ * Replicate (https://replicate.com/docs/reference/http), official models. A prediction is made without waiting and
+ * polled, so that a crash loses a paid image only within one round trip; `provider_options.replicate.wait` (1 to 60)
+ * holds the request that many seconds instead, and must stay below the provider's timeout. The native input fields stand
+ * beside it (see replicate-models.ts).
+ */
+
+const card = (model: string, qualityRank: number, typicalMs: number): ModelCard => ({
+  model,
+  types: ['image.generate@1'],
+  qualityRank,
+  typicalMs,
+  // The provider documents no idempotency key.
+  idempotent: false,
+})
+
+export const replicate: Provider = {
+  id: 'replicate',
+  title: 'Replicate',
+  // With the version, as the official client has it.
+  defaultBaseUrl: 'https://api.replicate.com/v1',
+  // 600 creates a minute are documented, and 3,000 other calls: polls every two seconds of fifty take half of them.
+  defaultLimits: { concurrency: 50, requestsPerMinute: 600 },
+  // How long a prediction takes is not documented: our own estimates, to draw progress with.
+  models: [
+    card('black-forest-labs/flux-schnell', 1, 1_500),
+    card('black-forest-labs/flux-dev', 3, 5_000),
+    card('black-forest-labs/flux-1.1-pro', 4, 6_000),
+    card('black-forest-labs/flux-1.1-pro-ultra', 5, 12_000),
+    card('ideogram-ai/ideogram-v3-turbo', 3, 8_000),
+  ],
+
+  listedPriceMicros: (model: string, input: ImageInput): number | null => {
+    const written = replicateRequest(model, input)
+    return written.ok ? listedMicros(written.request) : null
+  },
+
+  refuses: (model: string, input: ImageInput) => {
+    const written = replicateRequest(model, input)
+    return written.ok ? null : written.refusal
+  },
+
+  start: async (call: Call, http: Http): Promise<Outcome> => {
+    const written = replicateRequest(call.model, call.input)
+    if (!written.ok) {
+      const { param, message } = written.refusal
+      return faultOf('provider_rejected', `${param}: ${message}`, { param })
+    }
+    const tooDear = budgetFault(call, listedMicros(written.request))
+    if (tooDear) return tooDear
+    const result = await http.send(createRequest(call, written.request))
+    if (result.kind !== 'answered') return networkFault(result, true)
+    if (!isSuccess(result.status)) return statusFault(call, result)
+    return created(call, written.request, result)
+  },
+
+  poll: async (call: Call, checkpoint: Json, http: Http): Promise<Outcome> => {
+    const at = readCheckpoint(checkpoint)
+    if (!at) return faultOf('outcome_unknown', 'The checkpoint of the prediction cannot be read.')
+    const url = predictionUrl(call, at.prediction_id)
+    const result = await http.send({ method: 'GET', url, headers: bearer(call) })
+    if (result.kind !== 'answered') return pollFailed(call, networkFault(result, false), at)
+    if (result.status === 404)
+      return keep(faultOf('provider_protocol_error', 'Replicate does not know the prediction it began.'), at)
+    if (!isSuccess(result.status)) return pollFailed(call, free(statusFault(call, result)), at)
+    const prediction = readAnswer(Prediction, result.body)
+    if (!prediction || prediction.id !== at.prediction_id) {
+      return pollFailed(call, faultOf('provider_protocol_error', 'Replicate gave an answer that cannot be read.'), at)
+    }
+    return outcomeOf(call, at, prediction)
+  },
+
+  cancel: async (call: Call, checkpoint: Json, http: Http): Promise<void> => {
+    const at = readCheckpoint(checkpoint)
+    if (!at) return
+    await http.send({ method: 'POST', url: `${predictionUrl(call, at.prediction_id)}/cancel`, headers: bearer(call) })
+  },
+
+  reconcile,
+
+  webhook: { secret: replicateWebhookSecret, verify: verifyReplicateWebhook },
+}
+
+const listedMicros = ({ model, images }: ReplicateRequest): number | null => {
+  const each = listedMicrosPerImage(model)
+  return each === null ? null : each * images
+}
+
+/** Replicate gives no quotes: what the list cannot show to fit is not bought. */
+const budgetFault = ({ maxCostMicros: limit }: Call, micros: number | null): Failed | null => {
+  if (limit === null || (micros !== null && micros <= limit)) return null
+  if (micros === null) return faultOf('budget_exceeded', 'No price is known for this call, and max_cost_usd is set.')
+  return faultOf('budget_exceeded', `Replicate asks ${micros / 1e6} USD; max_cost_usd is ${limit / 1e6}.`)
+}
+
+const predictionUrl = (call: Call, id: string): string => `${rootOf(call)}/predictions/${encodeURIComponent(id)}`
+
+const createRequest = (call: Call, { model, input, wait }: ReplicateRequest) => {
+  const webhook = webhookOf(call)
+  return {
+    method: 'POST' as const,
+    url: `${rootOf(call)}/models/${model}/predictions`,
+    headers: { ...bearer(call), ...(wait === null ? {} : { prefer: `wait=${wait}` }) },
+    json: {
+      input: { ...input, seed: seedOf(call) },
+      ...(webhook === null ? {} : { webhook, webhook_events_filter: ['completed'] }),
+    },
+  }
+}
+
+/** The prediction was made and will be billed: an answer without an id loses it, and is not to be bought again blindly. */
+const created = (call: Call, request: ReplicateRequest, { body, cut }: Answered): Outcome => {
+  const prediction = readAnswer(Prediction, body)
+  const id = prediction?.id ?? (cut ? idAtHead(body) : null)
+  if (id === null) return faultOf('outcome_unknown', 'Replicate took the request, but its answer cannot be read.')
+  const at = {
+    prediction_id: id,
+    seed: seedOf(call),
+    micros_per_image: listedMicrosPerImage(request.model),
+    polls: 0,
+    poll_errors: 0,
+  }
+  if (!prediction) return waitAt(call, at)
+  if (!['starting', 'processing'].includes(prediction.status)) return outcomeOf(call, at, prediction)
+  // Recorded of `Prefer: wait`: an answer that still says "processing" and holds the whole output.
+  const made = request.wait === null ? null : imagesOf(prediction.output, at.seed)
+  return made && made.length >= request.images ? finished(at, prediction) : waitAt(call, at)
+}
+
+/** A poll that buys nothing has no unknown outcome: it may be made again. */
+const free = (fault: Failed): Failed =>
+  fault.code === 'outcome_unknown' || fault.code === 'provider_timeout'
+    ? { ...fault, code: 'provider_unavailable' }
+    : fault
