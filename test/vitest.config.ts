@@ -17,7 +17,12 @@ export default defineConfig({
             remoteBindings: false,
             wrangler: { configPath: './wrangler.toml', environment: 'test' },
             miniflare: {
-              bindings: { TEST_MIGRATIONS: await readD1Migrations('migrations') },
+              bindings: {
+                TEST_MIGRATIONS: await readD1Migrations('migrations'),
+                // As in wrangler.toml, again: a developer's .dev.vars would win over that.
+                ROOT_KEY: 'root-key-of-the-tests-0123456789abcdef',
+                MASTER_KEY: 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
+              },
               // A test that forgets to put an emulator in place fails here instead of reaching a real provider.
               outboundService: () => new Response('no network in tests', { status: 599 }),
             },

@@ -60,11 +60,14 @@ export type AttemptEnd = {
   /** JSON of a `Resume` for a retry, or null. */
   resume: string | null
   /** What the provider's rate headers said, where they did. */
-  rateHint?: { remaining: number; resetAfterMs: number } | null
+  rate?: RateHint
 }
 
+/** What the provider's rate headers said: calls left, and until when that counts. */
+export type RateHint = { remaining: number; resetAfterMs: number }
+
 export type Report =
-  | { kind: 'progress'; job: string; attempt: number; progress: number; message: string }
+  | { kind: 'progress'; job: string; attempt: number; progress: number; message: string; rate?: RateHint }
   | { kind: 'end'; job: string; attempt: number; end: AttemptEnd }
 
 export type ReportReply = {

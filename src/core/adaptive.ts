@@ -8,9 +8,9 @@ export type Adaptive = { share: number; narrowedAtMs: number }
 
 export const initialAdaptive = (): Adaptive => ({ share: 1, narrowedAtMs: 0 })
 
-/** Refusals of one burst count once: calls already under way tell nothing new. */
+/** Refusals of one burst count once: calls already under way tell nothing new. A clock may have been set back. */
 export const narrow = (adaptive: Adaptive, now: number): Adaptive =>
-  now - adaptive.narrowedAtMs < LIMITS.adaptiveQuietMs
+  Math.abs(now - adaptive.narrowedAtMs) < LIMITS.adaptiveQuietMs
     ? adaptive
     : { share: Math.max(LIMITS.adaptiveShareMin, adaptive.share / 2), narrowedAtMs: now }
 

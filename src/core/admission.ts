@@ -1,6 +1,6 @@
 import { LIMITS } from '../limits.ts'
 import { type Adaptive, inForce, initialAdaptive, narrow, widen } from './adaptive.ts'
-import { intervalOf, nextTokenAt, type Rate, takeToken, tokensLeft } from './token-bucket.ts'
+import { nextTokenAt, type Rate, reachOf, spacingOf, takeToken, tokensLeft } from './token-bucket.ts'
 
 /**
  * Whether a call may go out now. Several limiters stand before a call, those of its provider and of its model; each has a
@@ -59,13 +59,13 @@ export const slotsOf = ({ rules, load }: Limiter): number =>
 /** Time between two calls at the tightest rate, in ms; 0 without one. */
 export const paceOf = ({ rules, load }: Limiter, tokens: number): number =>
   rules.rates.reduce(
-    (slowest, rate) => Math.max(slowest, intervalOf(rateInForce(rate, load)) * amountOf(rate, tokens)),
+    (slowest, rate) => Math.max(slowest, spacingOf(rateInForce(rate, load), amountOf(rate, tokens))),
     0,
   )
 
 /** What a clock that was set back left too far ahead, brought within reach; to be kept by whoever asks. */
 export const withinReach = ({ rules, load }: Limiter, now: number): LimiterLoad => {
-  const reach = (rate: LimiterRate): number => Math.min(load.fullAtMs[rate.id] ?? 0, now + rate.windowMs)
+  const reach = (rate: LimiterRate): number => Math.min(load.fullAtMs[rate.id] ?? 0, now + reachOf(rate))
   const isFar =
     load.blockedUntilMs > now + LIMITS.retryAfterMaxMs ||
     rules.rates.some((rate) => reach(rate) < (load.fullAtMs[rate.id] ?? 0))
@@ -77,19 +77,16 @@ export const withinReach = ({ rules, load }: Limiter, now: number): LimiterLoad 
   }
 }
 
-/** The tightest of a limiter's rates by requests, as clients are told of it; null without one. */
+/** The tightest of a limiter's rates by requests, as clients are told of it: which has the least left. Null without one. */
 export const requestQuota = ({ rules, load }: Limiter, now: number) => {
-  const rate = rules.rates.find((item) => item.id !== 'tokens_per_minute')
-  if (!rate) return null
-  const inUse = rateInForce(rate, load)
-  const fullAtMs = load.fullAtMs[rate.id] ?? 0
-  const nextAt = Math.max(load.blockedUntilMs, nextTokenAt(fullAtMs, inUse, now))
-  return {
-    limit: inUse.limit,
-    windowMs: inUse.windowMs,
-    left: nextAt > now ? 0 : tokensLeft(fullAtMs, inUse, now),
-    nextAt,
-  }
+  const quotas = rules.rates.flatMap((rate) => {
+    if (rate.id === 'tokens_per_minute') return []
+    const { limit, windowMs } = rateInForce(rate, load)
+    const fullAtMs = load.fullAtMs[rate.id] ?? 0
+    const nextAt = Math.max(load.blockedUntilMs, nextTokenAt(fullAtMs, { limit, windowMs }, now))
+    return [{ limit, windowMs, left: nextAt > now ? 0 : tokensLeft(fullAtMs, { limit, windowMs }, now), nextAt }]
+  })
+  return quotas.sort((a, b) => a.left - b.left || b.nextAt - a.nextAt)[0] ?? null
 }
 
 /** An attempt ended: its slot is free. */

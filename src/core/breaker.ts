@@ -37,7 +37,9 @@ export const passBreaker = (
   now: number,
 ): { passes: true; breaker: Breaker } | { passes: false; untilMs: number | null } => {
   if (breaker.state === 'closed') return { passes: true, breaker }
-  if (breaker.state === 'open' && now < breaker.untilMs) return { passes: false, untilMs: breaker.untilMs }
+  // A time farther off than it ever stays open comes from a clock that was set back.
+  if (breaker.state === 'open' && now < breaker.untilMs && breaker.untilMs <= now + LIMITS.breakerOpenMaxMs)
+    return { passes: false, untilMs: breaker.untilMs }
   if (breaker.state === 'half_open' && breaker.probing) return { passes: false, untilMs: null }
   return { passes: true, breaker: { state: 'half_open', openings: breaker.openings, probing: true } }
 }

@@ -15,17 +15,24 @@ export const burstOf = (rate: Rate): number => Math.max(1, Math.floor(rate.limit
 export const intervalOf = (rate: Rate): number =>
   Math.ceil((rate.windowMs * 1024) / (rate.limit - burstOf(rate) + 1)) / 1024
 
-/** A clock that was set back must not stop the bucket for longer than one window. */
-const fullAt = (fullAtMs: number, rate: Rate, now: number): number => Math.min(fullAtMs, now + rate.windowMs)
+/** The farthest that `limit` tokens put off a full bucket, in ms: about a window. */
+export const reachOf = (rate: Rate): number => rate.limit * intervalOf(rate)
+
+/** A clock that was set back must not stop the bucket for longer than that. */
+const fullAt = (fullAtMs: number, rate: Rate, now: number): number => Math.min(fullAtMs, now + reachOf(rate))
 
 /**
- * The earliest time at which `tokens` can be taken together, never before `now`. More than the bucket holds are given on
- * credit when it is full, and the next wait is as much longer.
+ * The earliest time at which `tokens` can be taken together, never before `now`. For more than the bucket holds it must
+ * have been full for as long as the surplus takes to flow in: no window sees both them and what was taken before.
  */
 export const nextTokenAt = (fullAtMs: number, rate: Rate, now: number, tokens = 1): number =>
-  Math.max(now, fullAt(fullAtMs, rate, now) - Math.max(0, burstOf(rate) - tokens) * intervalOf(rate))
+  Math.max(now, fullAt(fullAtMs, rate, now) - (burstOf(rate) - tokens) * intervalOf(rate))
 
-/** Tokens that could be taken at once. */
+/** Time between two calls of `tokens` each in a steady state, in ms. */
+export const spacingOf = (rate: Rate, tokens: number): number =>
+  (tokens + Math.max(0, tokens - burstOf(rate))) * intervalOf(rate)
+
+/** Tokens that could be taken at once, of those that the bucket holds. */
 export const tokensLeft = (fullAtMs: number, rate: Rate, now: number): number => {
   const missing = Math.ceil((fullAt(fullAtMs, rate, now) - now) / intervalOf(rate))
   return Math.max(0, Math.min(burstOf(rate), burstOf(rate) - missing))

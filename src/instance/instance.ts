@@ -375,7 +375,10 @@ export class Instance extends DurableObject<Env> {
         .filter((row) => row.lane === lane)
         .map((row) => ({ job: row.id, attempt: row.attempt }))
       const unknown = await parts.lanes.unknown(lane, refs, systemAmbient.now)
-      if (unknown?.length) await this.#commit.apply(() => unknown.forEach((ref) => void parts.scheduler.lose(ref)))
+      if (!unknown?.refs.length) return
+      await this.#commit.apply(() =>
+        unknown.refs.forEach((ref) => void parts.scheduler.lose(ref, unknown.laneBornAtMs)),
+      )
     })
     await Promise.all(asked)
     this.#wake(parts.lanes.nextExpiry(parts.books.lanes))
@@ -383,15 +386,17 @@ export class Instance extends DurableObject<Env> {
 
   #wake(at: number | null): void {
     if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > systemAmbient.now())) return
-    this.#alarmAt = at
-    void this.ctx.storage.setAlarm(at)
+    // Whole milliseconds, rounded up: an alarm that rings a fraction early finds nothing to do and is set again.
+    this.#alarmAt = Math.ceil(at)
+    void this.ctx.storage.setAlarm(this.#alarmAt)
   }
 
   #onProgress(parts: Parts, report: Extract<Report, { kind: 'progress' }>): AttemptRef[] {
-    const { job, attempt, progress, message } = report
+    const { job, attempt, progress, message, rate } = report
     const row = parts.jobs.find(job)
     if (row?.status !== 'running' || row.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
+    if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(row.model, rate)))
     parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })
     return []
   }

@@ -69,14 +69,19 @@ export class Lanes {
     )
   }
 
-  /** Asks a lane after its attempts; answers those it does not know, or null where it could not be asked. */
-  async unknown(lane: number, refs: AttemptRef[], now: () => number): Promise<AttemptRef[] | null> {
+  /** Asks a lane after its attempts; answers those it does not know, and since when it lives; null where it cannot be asked. */
+  async unknown(
+    lane: number,
+    refs: AttemptRef[],
+    now: () => number,
+  ): Promise<{ refs: AttemptRef[]; laneBornAtMs: number } | null> {
     const settled = refs.filter((ref) => !this.#underway.has(refText(ref)))
     this.#asking.add(lane)
     try {
-      const known = new Set(await this.#lane(lane).check(settled))
+      const answer = await this.#lane(lane).check(settled)
+      const known = new Set(answer.known)
       this.heard(lane, now())
-      return settled.filter((ref) => !known.has(refText(ref)))
+      return { refs: settled.filter((ref) => !known.has(refText(ref))), laneBornAtMs: answer.bornAtMs }
     } catch {
       // Asked again in a second.
       this.#heardAt.set(lane, now() - LIMITS.leaseMs + 1_000)

@@ -1,6 +1,6 @@
 import { type Fault, fault } from '../contract/fault.ts'
 import type { ImageInput } from '../contract/image.ts'
-import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
+import type { AttemptEnd, AttemptRef, RateHint } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
 import type { JobEvent } from '../core/lifecycle.ts'
@@ -11,7 +11,7 @@ import { findModel } from '../providers/registry.ts'
 import { candidatesFor, providerReadyAt, usableCredentials } from './availability.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, NewJob } from './job-store.ts'
-import { type Desk, type Effects, Transitions, wishesOf } from './transitions.ts'
+import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
 
 /**
@@ -48,47 +48,41 @@ export class Scheduler {
 
   /** An attempt ended. Late news, of an attempt that is no longer the job's, changes nothing. */
   end(ref: AttemptRef, end: AttemptEnd): void {
-    const { jobs, ambient } = this.#desk
+    const { jobs } = this.#desk
     const row = jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
-    jobs.closeAttempt(ref.job, ref.attempt, {
-      at: ambient.now(),
-      outcome: end.fault ? attemptCode(end.fault) : 'done',
-      providerRequestId: end.providerRequestId,
-      costMicros: end.costMicros,
-      fault: end.fault,
-    })
-    const attempts = jobs.attempts(row.id)
-    const costMicros = sumOf(attempts)
-    jobs.saveResult(row.id, {
-      output: end.output ? JSON.stringify(end.output) : null,
-      costMicros,
-      providerMs: end.providerMs,
-      storeMs: end.storeMs,
-    })
-    this.#verdicts.learn(row, end, attempts.at(-1)?.credential ?? null)
-    if (end.fault) this.#transitions.apply(row, this.#failed(row, attempts, end.fault, end.resume))
-    else this.#transitions.apply(row, { type: 'done' }, { cost_usd: usd(costMicros), output: end.output })
+    this.#verdicts.learn(row, end, jobs.attempts(row.id).at(-1)?.credential ?? null)
+    this.#close(row, end)
   }
 
-  /** The lane of a running attempt knows nothing of it: nobody can say whether the provider was called. */
-  lose(ref: AttemptRef): void {
-    const row = this.#desk.jobs.find(ref.job)
+  /**
+   * The lane of a running attempt knows nothing of it. One that has lived since before the attempt began was never given
+   * it, so nothing was sent; otherwise nobody can say whether the provider was called.
+   */
+  lose(ref: AttemptRef, laneBornAtMs: number): void {
+    const { jobs } = this.#desk
+    const row = jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
-    const lost = fault(
-      'outcome_unknown',
-      'The process that ran the attempt ended before it could say what became of it.',
-    )
-    const resume = row.resume ?? this.#reconciling(row)
-    this.end(ref, {
+    const startedAtMs = jobs.attempts(row.id).at(-1)?.started_at_ms ?? 0
+    releaseProbes(this.#desk, row.provider)
+    const isUndelivered = laneBornAtMs + CLOCK_SKEW_MS < startedAtMs
+    const problem = isUndelivered
+      ? fault('provider_unavailable', 'The attempt never reached the process that should have run it.')
+      : fault('outcome_unknown', 'The process that ran the attempt ended before it could say what became of it.')
+    this.#close(row, {
       output: null,
-      fault: lost,
-      costMicros: null,
+      fault: problem,
+      costMicros: isUndelivered ? 0 : null,
       providerRequestId: null,
       providerMs: 0,
       storeMs: 0,
-      resume,
+      resume: row.resume ?? (isUndelivered ? null : this.#reconciling(row)),
     })
+  }
+
+  /** What a provider's rate headers said while an attempt goes on. */
+  rateHint(model: string, rate: RateHint): void {
+    this.#verdicts.hint(model, rate)
   }
 
   /**
@@ -106,6 +100,27 @@ export class Scheduler {
     }
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
     return wakeAt
+  }
+
+  #close(row: JobRow, end: AttemptEnd): void {
+    const { jobs, ambient } = this.#desk
+    jobs.closeAttempt(row.id, row.attempt, {
+      at: ambient.now(),
+      outcome: end.fault ? attemptCode(end.fault) : 'done',
+      providerRequestId: end.providerRequestId,
+      costMicros: end.costMicros,
+      fault: end.fault,
+    })
+    const attempts = jobs.attempts(row.id)
+    const costMicros = sumOf(attempts)
+    jobs.saveResult(row.id, {
+      output: end.output ? JSON.stringify(end.output) : null,
+      costMicros,
+      providerMs: end.providerMs,
+      storeMs: end.storeMs,
+    })
+    if (end.fault) this.#transitions.apply(row, this.#failed(row, attempts, end.fault, end.resume))
+    else this.#transitions.apply(row, { type: 'done' }, { cost_usd: usd(costMicros), output: end.output })
   }
 
   /** An adapter that can find a lost create is asked before anyone says that nothing is known. */
@@ -189,6 +204,9 @@ export class Scheduler {
     this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
   }
 }
+
+/** Clocks of two machines may differ by this much. */
+const CLOCK_SKEW_MS = 1_000
 
 const usd = (micros: number | null): number | null => (micros === null ? null : micros / 1_000_000)
 

@@ -122,7 +122,7 @@ export class Transitions {
   }
 
   #leaveRunning(row: JobRow, event: JobEvent): void {
-    const { books, jobs, admin, ambient } = this.#desk
+    const { books, jobs, ambient } = this.#desk
     for (const { name, load } of books.limiters(row.model)) books.setLoad(name, release(load))
     if (row.lane === null) return
     books.leaveLane(row.lane)
@@ -136,13 +136,7 @@ export class Transitions {
       fault: null,
     })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
-    // A probe that nobody waits for any more tells nothing: the next call probes.
-    for (const [name, breaker] of books.breakers) {
-      const released = releaseProbe(breaker)
-      if (released === breaker || !name.startsWith(books.limiter(row.provider))) continue
-      books.breakers.set(name, released)
-      admin.saveBreaker(name, released)
-    }
+    releaseProbes(this.#desk, row.provider)
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })
     this.#effects.stop.set(row.lane, stops)
@@ -157,6 +151,16 @@ export class Transitions {
     books.seq += 1
     const event = events.append(books.seq, job, type, ambient.now(), data)
     this.#effects.events.push({ event, project: job.project, requestId: job.request_id })
+  }
+}
+
+/** A probe that ended without a verdict, canceled or lost: the next call probes. */
+export const releaseProbes = ({ books, admin }: Desk, provider: string): void => {
+  for (const [name, breaker] of books.breakers) {
+    const released = releaseProbe(breaker)
+    if (released === breaker || !name.startsWith(books.limiter(provider))) continue
+    books.breakers.set(name, released)
+    admin.saveBreaker(name, released)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Fault } from '../contract/fault.ts'
-import type { AttemptEnd } from '../contract/rpc.ts'
+import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { pause, relax, slow } from '../core/admission.ts'
 import { type Breaker, type BreakerEvent, releaseProbe, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
@@ -25,13 +25,24 @@ export class Verdicts {
   learn(row: JobRow, end: AttemptEnd, credential: string | null): void {
     const code = end.fault ? attemptCode(end.fault) : null
     const meaning = code === null ? 'no' : FAULT_TABLE[code].breaker
-    this.#limits(row, end.fault, meaning === 'slows', end.rateHint ?? null)
+    this.#limits(row, end.fault, meaning === 'slows')
+    if (end.rate) this.hint(row.model, end.rate)
     this.#breakers(row.provider, credential, meaning)
     if (meaning === 'disables' && credential !== null) this.#disable(row.provider, credential)
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
   }
 
-  #limits(row: JobRow, problem: Fault | null, isTooFast: boolean, hint: AttemptEnd['rateHint']): void {
+  /** Rate headers: with nothing left, nothing is sent until they say that there is again. */
+  hint(model: string, rate: RateHint): void {
+    const { books, admin, ambient } = this.#desk
+    const [provider] = books.limiters(model)
+    if (!provider || rate.remaining > 0) return
+    const load = pause(provider.load, ambient.now(), Math.min(rate.resetAfterMs, LIMITS.retryAfterMaxMs))
+    books.setLoad(provider.name, load)
+    admin.saveLimiter(provider.name, load)
+  }
+
+  #limits(row: JobRow, problem: Fault | null, isTooFast: boolean): void {
     const { books, admin, ambient } = this.#desk
     const [provider] = books.limiters(row.model)
     if (!provider) return
@@ -40,7 +51,6 @@ export class Verdicts {
     if (isTooFast)
       load = slow(load, now, Math.min(problem?.retryAfterMs ?? LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs))
     else if (!problem) load = relax(load)
-    if (hint && hint.remaining === 0) load = pause(load, now, Math.min(hint.resetAfterMs, LIMITS.retryAfterMaxMs))
     if (load === provider.load) return
     books.setLoad(provider.name, load)
     admin.saveLimiter(provider.name, load)

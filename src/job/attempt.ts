@@ -1,6 +1,6 @@
 import { type Fault, fault } from '../contract/fault.ts'
 import type { ImageArtifact, ImageInput } from '../contract/image.ts'
-import type { Assignment, AttemptEnd } from '../contract/rpc.ts'
+import type { Assignment, AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { Vault } from '../instance/vault.ts'
 import { createHttp, type Http } from '../providers/http.ts'
@@ -17,7 +17,7 @@ export type Tools = {
   allowPrivate: boolean
   signal: AbortSignal
   now(): number
-  progress(progress: number, message: string): void
+  progress(progress: number, message: string, rate?: RateHint): void
   /** Makes the point reached durable. The output gate lets nothing out before it is. */
   keep(resume: string): void
 }
@@ -59,7 +59,8 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   const outcome = await ask(provider, call, resume, http)
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
-    tools.progress(outcome.progress ?? guessProgress(elapsedMs, card.typicalMs), `${provider.id} works on it`)
+    const progress = outcome.progress ?? guessProgress(elapsedMs, card.typicalMs)
+    tools.progress(progress, `${provider.id} works on it`, outcome.rate)
     return parked({ stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs }, tools.now() + outcome.pollAfterMs)
   }
   if (outcome.kind === 'fault') {

@@ -3,8 +3,8 @@ import type { Assignment, AttemptRef, Report, ReportReply, Wire } from '../contr
 /** What the Instance asks of a lane. Every call may be repeated. */
 export type LaneRpc = {
   assign(assignments: Assignment[]): Promise<void>
-  /** Those of the attempts that the lane drives, as `job/attempt`. */
-  check(attempts: AttemptRef[]): Promise<string[]>
+  /** Those of the attempts that the lane drives, as `job/attempt`; and since when this lane's process lives. */
+  check(attempts: AttemptRef[]): Promise<{ known: string[]; bornAtMs: number }>
   stop(attempts: AttemptRef[]): Promise<void>
   /** Asks the provider at once what became of an attempt. */
   poke(attempt: AttemptRef): Promise<void>

@@ -26,6 +26,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #outbox: Outbox
   readonly #actors = new Map<string, Actor>()
   readonly #instance: string
+  readonly #bornAtMs = Date.now()
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -45,12 +46,12 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     for (const assignment of assignments) this.#begin(assignment, assignment.resume)
   }
 
-  async check(attempts: AttemptRef[]): Promise<string[]> {
+  async check(attempts: AttemptRef[]): Promise<{ known: string[]; bornAtMs: number }> {
     this.#takeUpDue()
     const kept = new Set(this.#store.all().map((item) => refText(item.assignment)))
-    return attempts
-      .filter((ref) => this.#actors.has(refText(ref)) || this.#outbox.holds(ref) || kept.has(refText(ref)))
-      .map(refText)
+    const isKnown = (ref: AttemptRef): boolean =>
+      this.#actors.has(refText(ref)) || this.#outbox.holds(ref) || kept.has(refText(ref))
+    return { known: attempts.filter(isKnown).map(refText), bornAtMs: this.#bornAtMs }
   }
 
   async stop(attempts: AttemptRef[]): Promise<void> {
@@ -126,8 +127,15 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
       signal: actor.abort.signal,
       now: () => Date.now(),
-      progress: (progress, message) =>
-        this.#tell(actor, { kind: 'progress', job: assignment.job, attempt: assignment.attempt, progress, message }),
+      progress: (progress, message, rate) =>
+        this.#tell(actor, {
+          kind: 'progress',
+          job: assignment.job,
+          attempt: assignment.attempt,
+          progress,
+          message,
+          ...(rate ? { rate } : {}),
+        }),
       keep: (text) => this.#keep(actor, text, Date.now()),
     })
     this.#actors.delete(ref)

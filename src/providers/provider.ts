@@ -1,6 +1,7 @@
 import type { AttemptFaultCode } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
+import type { RateHint } from '../contract/rpc.ts'
 import type { Http } from './http.ts'
 
 /**
@@ -90,6 +91,8 @@ export type Done = {
 
 export type Wait = {
   kind: 'wait'
+  /** Where the answer carried rate headers. */
+  rate?: RateHint
   checkpoint: Json
   pollAfterMs: number
   providerRequestId: string | null

@@ -1,5 +1,6 @@
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
+import type { RateHint } from '../contract/rpc.ts'
 import type { Http } from './http.ts'
 import { readAnswer } from './ideogram-answers.ts'
 import { type Answered, faultOf, isSuccess } from './ideogram-faults.ts'
@@ -65,7 +66,9 @@ export const replicate: Provider = {
     const result = await http.send(createRequest(call, written.request))
     if (result.kind !== 'answered') return networkFault(result, true)
     if (!isSuccess(result.status)) return statusFault(call, result)
-    return created(call, written.request, result)
+    const outcome = created(call, written.request, result)
+    const rate = rateOf(result.headers)
+    return outcome.kind === 'wait' && rate ? { ...outcome, rate } : outcome
   },
 
   poll: async (call: Call, checkpoint: Json, http: Http): Promise<Outcome> => {
@@ -93,6 +96,13 @@ export const replicate: Provider = {
   reconcile,
 
   webhook: { secret: replicateWebhookSecret, verify: verifyReplicateWebhook },
+}
+
+/** `ratelimit-remaining` and `ratelimit-reset` (seconds), which Replicate sends with every create. */
+const rateOf = (headers: Headers): RateHint | null => {
+  const remaining = /^\d{1,9}$/.exec(headers.get('ratelimit-remaining') ?? '')?.[0]
+  const reset = /^\d{1,6}$/.exec(headers.get('ratelimit-reset') ?? '')?.[0]
+  return remaining && reset ? { remaining: Number(remaining), resetAfterMs: Number(reset) * 1000 } : null
 }
 
 const listedMicros = ({ model, images }: ReplicateRequest): number | null => {
