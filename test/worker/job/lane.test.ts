@@ -1,7 +1,8 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Report, toWire } from '../../../src/contract/rpc.ts'
+import { Lane } from '../../../src/job/lane.ts'
 import { instanceStub, laneRows, laneStub, openSite, rowsOf, type Site, SYNC, stateOf } from '../support/client.ts'
 import { eventually, movableClock, pause } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram, PICTURE } from '../support/fake-ideogram.ts'
@@ -157,6 +158,29 @@ describe('a lane that lost an attempt', () => {
     expect((await site.job(job.id)).status).toBe('running')
     provider.release('generate')
     expect((await site.ended(job.id)).attempts).toMatchObject([{ outcome: 'done' }])
+  })
+})
+
+describe('an attempt that never reached its lane', () => {
+  test('is sent again where the lane has lived since before, for nothing was bought', async () => {
+    const clock = movableClock()
+    await site.ended((await site.begin()).id)
+    clock.advance(60_000)
+    const lost = vi.spyOn(Lane.prototype, 'assign').mockResolvedValueOnce(undefined)
+    const job = await site.begin()
+    await eventually('the work is handed out', () => lost.mock.calls.length > 0)
+    clock.advance(10_001)
+    await wake()
+    await eventually('it is to be sent again', async () => (await site.job(job.id)).status === 'queued')
+    clock.advance(1_000)
+    await wake()
+    const ended = await site.ended(job.id)
+    expect(ended).toMatchObject({
+      status: 'succeeded',
+      attempts: [{ outcome: 'provider_unavailable' }, { outcome: 'done' }],
+    })
+    expect(ended.cost_usd).toBe(0.06)
+    expect(provider.accepted).toHaveLength(2)
   })
 })
 
