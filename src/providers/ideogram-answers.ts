@@ -55,26 +55,8 @@ export const Checkpoint = v.object({
 })
 export type Checkpoint = v.InferOutput<typeof Checkpoint>
 
-/** The answer as this schema's value, or null where it is not JSON or not of that shape. */
-export const readAnswer = <Schema extends v.GenericSchema>(
-  schema: Schema,
-  body: string,
-): v.InferOutput<Schema> | null => {
-  try {
-    const read = v.safeParse(schema, JSON.parse(body))
-    return read.success ? read.output : null
-  } catch {
-    return null
-  }
-}
-
 /** An image that failed the safety check has no URL; one without a URL is treated as such. */
 export const imagesOf = (data: v.InferOutput<typeof Images>): GeneratedImage[] =>
   data.map(({ url, is_image_safe: safe, seed = null }) =>
     safe && url ? { safe: true, source: { url }, seed } : { safe: false, source: null, seed },
   )
-
-/** The reasons are not documented as a closed set. */
-const SAFETY = /safety|unsafe|moderat|prohibited|polic(y|ies)|nsfw|inappropriate|copyright|sexual|violen/i
-
-export const isSafetyReason = (reason: string): boolean => SAFETY.test(reason)

@@ -2,19 +2,10 @@ import * as v from 'valibot'
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import { LIMITS } from '../limits.ts'
+import { type Answered, faultOf, isSafetyReason, isSuccess, networkFault, readAnswer } from './answers.ts'
 import type { Http, HttpResult } from './http.ts'
-import {
-  Accepted,
-  Checkpoint,
-  Generated,
-  GeneratedV1,
-  Generation,
-  imagesOf,
-  isSafetyReason,
-  PriceQuote,
-  readAnswer,
-} from './ideogram-answers.ts'
-import { type Answered, faultOf, isSuccess, networkFault, statusFault } from './ideogram-faults.ts'
+import { Accepted, Checkpoint, Generated, GeneratedV1, Generation, imagesOf, PriceQuote } from './ideogram-answers.ts'
+import { statusFault } from './ideogram-faults.ts'
 import { listedMicros } from './ideogram-prices.ts'
 import { type IdeogramRequest, ideogramRequest } from './ideogram-request.ts'
 import type { Call, Failed, GeneratedImage, ModelCard, Outcome, Provider, Wait } from './provider.ts'
@@ -69,7 +60,7 @@ export const ideogram: Provider = {
     if ('kind' in price) return price
     const body = request.async ? { ...request.body, async: true } : request.body
     const result = await post(call, request.path, body, http)
-    if (result.kind !== 'answered') return networkFault(result, true)
+    if (result.kind !== 'answered') return networkFault('Ideogram', result, true)
     if (!isSuccess(result.status)) return statusFault(call, result)
     return request.async ? accepted(result, price.micros) : generated(request, result, price.micros)
   },
@@ -80,7 +71,7 @@ export const ideogram: Provider = {
     const at = read.output
     const url = `${rootOf(call)}/v2/generations/${encodeURIComponent(at.generation_id)}`
     const result = await http.send({ method: 'GET', url, headers: { 'api-key': call.secret } })
-    if (result.kind !== 'answered') return pollFailed(networkFault(result, false), at)
+    if (result.kind !== 'answered') return pollFailed(networkFault('Ideogram', result, false), at)
     if (result.status === 404)
       return keep(faultOf('provider_protocol_error', 'Ideogram does not know the generation it began.'), at)
     if (!isSuccess(result.status)) return pollFailed(free(statusFault(call, result)), at)
@@ -129,7 +120,7 @@ const askQuote = async (
   http: Http,
 ): Promise<Failed | { micros: number; atMost: number }> => {
   const result = await post(call, `${path}?dry_run=true`, body, http)
-  if (result.kind !== 'answered') return networkFault(result, false)
+  if (result.kind !== 'answered') return networkFault('Ideogram', result, false)
   if (!isSuccess(result.status)) return free(statusFault(call, result))
   const quote = readAnswer(PriceQuote, result.body)
   if (!quote) return faultOf('provider_protocol_error', 'Ideogram gave a price that cannot be read.')

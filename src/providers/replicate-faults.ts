@@ -1,12 +1,10 @@
-import type { HttpResult } from './http.ts'
-import { isSafetyReason, readAnswer } from './ideogram-answers.ts'
-import { type Answered, faultOf, networkFault as sharedNetworkFault } from './ideogram-faults.ts'
+import { type Answered, commonFault, faultOf, isSafetyReason, readAnswer } from './answers.ts'
 import type { Call, Failed } from './provider.ts'
 import { quotedText } from './quoted-text.ts'
 import { Problem } from './replicate-answers.ts'
 import { retryAfterMs } from './retry-after.ts'
 
-/** Every answer of Replicate's that is not a success, every end of a connection, and every prediction that failed. */
+/** Every answer of Replicate's that is not a success, and every prediction that failed. */
 
 /** For an answer whose status is not 2xx. */
 export const statusFault = (call: Call, answer: Answered): Failed => {
@@ -14,20 +12,11 @@ export const statusFault = (call: Call, answer: Answered): Failed => {
   const problem = readAnswer(Problem, answer.body)
   const waitMs = waitOf(call, answer, problem?.retry_after)
   const wait = waitMs === null ? {} : { retryAfterMs: waitMs }
-  if (status === 401 || status === 403) return faultOf('provider_auth_failed', 'Replicate refused the API token.')
   if (status === 402) return faultOf('provider_quota_exhausted', 'The Replicate account has too little credit.', wait)
   if (status === 429) return faultOf('provider_rate_limited', 'Replicate asks for fewer requests.', wait)
-  if (status === 408) return faultOf('provider_timeout', 'Replicate gave the request up (status 408).', wait)
-  // Cloudflare's own answers for an origin that took the request and did not answer it well, or at all.
-  if (status === 520 || status === 524) {
-    return faultOf('outcome_unknown', `The answer of Replicate was lost on the way (status ${status}).`)
-  }
-  if (status >= 500) return faultOf('provider_unavailable', `Replicate is failing (status ${status}).`, wait)
-  if (status >= 400) {
-    const words = quotedWords(call, problem?.detail)
-    return faultOf('provider_rejected', `Replicate refused the request (status ${status}).${words}`)
-  }
-  return faultOf('provider_protocol_error', `Replicate answered with status ${status}.`)
+  const common = commonFault('Replicate', status, wait)
+  const words = quotedWords(call, problem?.detail)
+  return common ?? faultOf('provider_rejected', `Replicate refused the request (status ${status}).${words}`)
 }
 
 const quotedWords = ({ input, secret }: Call, text: string | undefined): string => {
@@ -45,12 +34,6 @@ const waitOf = (call: Call, { status, headers }: Answered, bodySeconds: number |
   }
   return null
 }
-
-/** `paid` says whether the request could have bought something: only then is a lost answer an unknown outcome. */
-export const networkFault = (result: Exclude<HttpResult, Answered>, paid: boolean): Failed => ({
-  ...sharedNetworkFault(result, paid),
-  message: `Replicate: ${result.message}`,
-})
 
 /** Texts differ by model; E005 and E006 are the codes that the official ones end theirs with. */
 const SAFETY = /\bE005\b|flagged as sensitive/i

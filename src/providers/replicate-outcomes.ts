@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import type { Json } from '../contract/fields.ts'
 import { LIMITS } from '../limits.ts'
-import { faultOf } from './ideogram-faults.ts'
+import { faultOf } from './answers.ts'
 import type { Call, Failed, Outcome, Wait } from './provider.ts'
 import { Checkpoint, imagesOf, type Prediction } from './replicate-answers.ts'
 import { failedPrediction } from './replicate-faults.ts'

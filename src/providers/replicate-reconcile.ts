@@ -1,11 +1,10 @@
 import type * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
+import { faultOf, isSuccess, networkFault, readAnswer } from './answers.ts'
 import type { Http } from './http.ts'
-import { readAnswer } from './ideogram-answers.ts'
-import { faultOf, isSuccess } from './ideogram-faults.ts'
 import type { Call, Failed, Outcome } from './provider.ts'
 import { type Prediction, PredictionPage } from './replicate-answers.ts'
-import { networkFault, statusFault } from './replicate-faults.ts'
+import { statusFault } from './replicate-faults.ts'
 import { waitAt } from './replicate-outcomes.ts'
 import { listedMicrosPerImage } from './replicate-prices.ts'
 import { bearer, replicateRequest, rootOf, seedOf } from './replicate-request.ts'
@@ -66,7 +65,7 @@ type ReadPage = { ok: true; page: v.InferOutput<typeof PredictionPage> } | { ok:
 const readPage = async (call: Call, http: Http, query: string): Promise<ReadPage> => {
   const failed = (fault: Failed): ReadPage => ({ ok: false, fault })
   const result = await http.send({ method: 'GET', url: `${rootOf(call)}/predictions${query}`, headers: bearer(call) })
-  if (result.kind === 'aborted') return failed(networkFault(result, false))
+  if (result.kind === 'aborted') return failed(networkFault('Replicate', result, false))
   if (result.kind !== 'answered') return failed(unclear(`Replicate: ${result.message}`, RETRY_MS))
   if (!isSuccess(result.status)) {
     const { message, retryAfterMs = RETRY_MS } = statusFault(call, result)

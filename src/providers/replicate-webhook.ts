@@ -1,6 +1,6 @@
 import * as v from 'valibot'
+import { readAnswer } from './answers.ts'
 import type { Http } from './http.ts'
-import { readAnswer } from './ideogram-answers.ts'
 
 /** Replicate's webhooks: Standard Webhooks 1.0.0, the body being the prediction as `GET /predictions/{id}` gives it. */
 

@@ -1,12 +1,11 @@
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { RateHint } from '../contract/rpc.ts'
+import { type Answered, faultOf, isSuccess, networkFault, readAnswer } from './answers.ts'
 import type { Http } from './http.ts'
-import { readAnswer } from './ideogram-answers.ts'
-import { type Answered, faultOf, isSuccess } from './ideogram-faults.ts'
 import type { Call, Failed, ModelCard, Outcome, Provider } from './provider.ts'
 import { idAtHead, imagesOf, Prediction } from './replicate-answers.ts'
-import { networkFault, statusFault } from './replicate-faults.ts'
+import { statusFault } from './replicate-faults.ts'
 import { finished, keep, outcomeOf, pollFailed, readCheckpoint, waitAt } from './replicate-outcomes.ts'
 import { listedMicrosPerImage } from './replicate-prices.ts'
 import { reconcile } from './replicate-reconcile.ts'
@@ -64,7 +63,7 @@ export const replicate: Provider = {
     const tooDear = budgetFault(call, listedMicros(written.request))
     if (tooDear) return tooDear
     const result = await http.send(createRequest(call, written.request))
-    if (result.kind !== 'answered') return networkFault(result, true)
+    if (result.kind !== 'answered') return networkFault('Replicate', result, true)
     if (!isSuccess(result.status)) return statusFault(call, result)
     const outcome = created(call, written.request, result)
     const rate = rateOf(result.headers)
@@ -76,7 +75,7 @@ export const replicate: Provider = {
     if (!at) return faultOf('outcome_unknown', 'The checkpoint of the prediction cannot be read.')
     const url = predictionUrl(call, at.prediction_id)
     const result = await http.send({ method: 'GET', url, headers: bearer(call) })
-    if (result.kind !== 'answered') return pollFailed(call, networkFault(result, false), at)
+    if (result.kind !== 'answered') return pollFailed(call, networkFault('Replicate', result, false), at)
     if (result.status === 404)
       return keep(faultOf('provider_protocol_error', 'Replicate does not know the prediction it began.'), at)
     if (!isSuccess(result.status)) return pollFailed(call, free(statusFault(call, result)), at)
