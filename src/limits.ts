@@ -69,7 +69,7 @@ export const LIMITS = {
   concurrencyMax: 1_000,
   requestsPerMinuteMax: 1_000_000,
   requestsPerDayMax: 100_000_000,
-  tokensPerMinuteMax: 1_000_000_000,
+  tokensPerMinuteMax: 50_000_000,
 
   /** Failures in a row that open a provider's breaker, and how long it stays open: doubling up to the maximum. */
   breakerFailures: 5,

@@ -17,7 +17,7 @@ export type BreakerEvent = 'success' | 'failure' | 'trip'
 export const stepBreaker = (breaker: Breaker, event: BreakerEvent, now: number): Breaker => {
   if (event === 'success') return initialBreaker()
   const openings = breaker.state === 'closed' ? 0 : breaker.openings
-  if (event === 'trip') return opened(openings, now)
+  if (event === 'trip') return opened(openings, now, LIMITS.credentialCoolMs)
   // Attempts that were under way when it opened tell nothing new.
   if (breaker.state === 'open') return breaker
   if (breaker.state === 'half_open') return opened(openings, now)
@@ -25,9 +25,9 @@ export const stepBreaker = (breaker: Breaker, event: BreakerEvent, now: number):
   return failures >= LIMITS.breakerFailures ? opened(0, now) : { state: 'closed', failures }
 }
 
-const opened = (openings: number, now: number): Breaker => ({
+const opened = (openings: number, now: number, firstMs: number = LIMITS.breakerOpenMs): Breaker => ({
   state: 'open',
-  untilMs: now + Math.min(LIMITS.breakerOpenMs * 2 ** Math.min(openings, 16), LIMITS.breakerOpenMaxMs),
+  untilMs: now + Math.min(firstMs * 2 ** Math.min(openings, 16), LIMITS.breakerOpenMaxMs),
   openings: openings + 1,
 })
 

@@ -24,8 +24,11 @@ export type QueueOrder = {
 type ClassShares = {
   /** The tag last served. */
   served: number
-  /** Per project, the tag that its next job gets, as far as it lies ahead of `served`. */
-  next: Map<string, number>
+  /** Per project, the tag that its next job gets, as far as it lies ahead of `served`, and its weight. */
+  next: Map<string, { tag: number; weight: number }>
+  /** Sum of the weights in `next`, and how many jobs may be served before it is looked through again. */
+  weights: number
+  untilLook: number
 }
 
 /** A class with jobs that could run. `oldestAtMs`: since when its oldest waits. */
@@ -36,8 +39,10 @@ export const emptyOrder = (): QueueOrder => ({ classes: new Map(), turns: new Ma
 /** The tag of a project's next job. `weight` is above zero. */
 export const tagJob = (order: QueueOrder, priority: number, project: string, weight: number): number => {
   const shares = sharesOf(order, priority)
-  const tag = Math.max(shares.served, shares.next.get(project) ?? 0)
-  shares.next.set(project, tag + 1 / weight)
+  const known = shares.next.get(project)
+  const tag = Math.max(shares.served, known?.tag ?? 0)
+  shares.weights += weight - (known?.weight ?? 0)
+  shares.next.set(project, { tag: tag + 1 / weight, weight })
   return tag
 }
 
@@ -52,7 +57,8 @@ export const restoreTags = (
   const isNew = !order.classes.has(priority)
   const shares = sharesOf(order, priority)
   shares.served = isNew ? tags.least : Math.min(shares.served, tags.least)
-  shares.next.set(project, tags.greatest + 1 / weight)
+  shares.weights += weight - (shares.next.get(project)?.weight ?? 0)
+  shares.next.set(project, { tag: tags.greatest + 1 / weight, weight })
 }
 
 /** The class whose turn it is, or null where none waits. */
@@ -71,10 +77,11 @@ export const nextClass = (order: QueueOrder, waiting: readonly WaitingClass[], n
 /** A job was taken from the queue. */
 export const serveJob = (order: QueueOrder, priority: number, tag: number): void => {
   const shares = sharesOf(order, priority)
-  shares.served = Math.max(shares.served, tag)
-  if (shares.next.size > PROJECTS_KEPT) {
-    for (const [project, next] of shares.next) if (next <= shares.served) shares.next.delete(project)
-  }
+  // Time goes on with every job served, as fast as the projects share it; else a stream of new projects, whose first jobs
+  // all begin at this very tag, would go before the second job of an old one for ever.
+  shares.served = tag > shares.served ? tag : shares.served + 1 / Math.max(1, shares.weights)
+  shares.untilLook -= 1
+  if (shares.untilLook <= 0) forgetIdle(shares)
   const turn = Math.max(order.turn, order.turns.get(priority) ?? 0)
   order.turn = turn
   order.turns.set(priority, turn + 1 / (priority + 1))
@@ -84,8 +91,17 @@ export const serveJob = (order: QueueOrder, priority: number, tag: number): void
 export const liftedPriority = (priority: number, oldestAtMs: number, now: number): number =>
   Math.min(LIMITS.priorityMax, priority + Math.floor(Math.max(0, now - oldestAtMs) / LIMITS.ageingPerPriorityMs))
 
-/** Projects whose place is remembered although they could be forgotten. */
-const PROJECTS_KEPT = 256
+/** Forgets projects that have no place ahead any more. As many jobs as projects lie between two looks, so it costs little. */
+const forgetIdle = (shares: ClassShares): void => {
+  shares.weights = 0
+  for (const [project, { tag, weight }] of shares.next) {
+    if (tag <= shares.served) shares.next.delete(project)
+    else shares.weights += weight
+  }
+  shares.untilLook = Math.max(LOOK_AT_LEAST, shares.next.size)
+}
+
+const LOOK_AT_LEAST = 16
 
 const before = (turn: number, priority: number, other: { turn: number; priority: number }): boolean =>
   turn < other.turn || (turn === other.turn && priority > other.priority)
@@ -93,7 +109,7 @@ const before = (turn: number, priority: number, other: { turn: number; priority:
 const sharesOf = (order: QueueOrder, priority: number): ClassShares => {
   const known = order.classes.get(priority)
   if (known) return known
-  const shares: ClassShares = { served: 0, next: new Map() }
+  const shares: ClassShares = { served: 0, next: new Map(), weights: 0, untilLook: LOOK_AT_LEAST }
   order.classes.set(priority, shares)
   return shares
 }

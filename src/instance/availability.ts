@@ -19,7 +19,9 @@ export const usableCredentials = (
   let readyAtMs: number | null = null
   const usable = enabled.filter((item) => {
     const passage = passBreaker(books.breaker(books.credentialName(provider, item.name)), now)
-    if (!passage.passes && passage.untilMs !== null) readyAtMs = Math.min(readyAtMs ?? passage.untilMs, passage.untilMs)
+    // A probe under way ends soon, but nobody knows when.
+    const readyAt = passage.passes ? now : (passage.untilMs ?? now + PROBE_MS)
+    readyAtMs = Math.min(readyAtMs ?? readyAt, readyAt)
     return passage.passes
   })
   return { usable, readyAtMs: usable.length > 0 ? now : readyAtMs }
@@ -31,7 +33,6 @@ export const providerReadyAt = (books: Books, provider: string, now: number): nu
   const credentials = usableCredentials(books, provider, now)
   if (credentials.readyAtMs === null) return null
   const passage = passBreaker(books.breaker(books.limiter(provider)), now)
-  // A probe under way ends soon, but nobody knows when.
   const breakerAt = passage.passes ? now : (passage.untilMs ?? now + PROBE_MS)
   return Math.max(credentials.readyAtMs, breakerAt)
 }

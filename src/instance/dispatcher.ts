@@ -63,7 +63,8 @@ export class Dispatcher {
     const breakerName = books.limiter(row.provider)
     const passage = passBreaker(books.breaker(breakerName), now)
     if (!passage.passes) return { started: false, onlyModel: false, untilMs: passage.untilMs }
-    const limiters = books.limiters(row.model).map((limiter) => ({ ...limiter, load: withinReach(limiter, now) }))
+    for (const limiter of books.limiters(row.model)) books.setLoad(limiter.name, withinReach(limiter, now))
+    const limiters = books.limiters(row.model)
     const admission = admit(limiters, row.tokens, now)
     if (!admission.admitted) {
       return { started: false, onlyModel: admission.limit !== breakerName, untilMs: admission.untilMs }

