@@ -44,8 +44,8 @@ export const LIMITS = {
   maxCostUsd: 10_000,
   /** Jobs waiting in one instance before `queue_full`. */
   queueDefault: 1_000_000,
-  /** How far the position in the queue is counted exactly. */
-  queuePositionMax: 10_000,
+  /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
+  queuePositionMax: 500,
 
   // ----------------------------------------------------------------------------------------------- scheduling
   /** Job actors in a lane: a Worker invocation may wait on six response headers at a time. */
@@ -65,7 +65,6 @@ export const LIMITS = {
   /** A wait a provider asks for, at most; a longer one is a broken header. */
   retryAfterMaxMs: 60 * 60 * 1000,
   modelsPerProvider: 200,
-  concurrencyDefault: 10,
   concurrencyMax: 1_000,
   requestsPerMinuteMax: 1_000_000,
   requestsPerDayMax: 100_000_000,

@@ -32,7 +32,7 @@ const dev = async (): Promise<number> => {
 
 /** The emulator lives on a loopback address; `npm start` keeps the strict default. */
 const overrides = (): string[] => {
-  const given = ['CORS_ORIGINS', 'PUBLIC_ARTIFACT_BASE_URL'].filter((name) => process.env[name])
+  const given = ['CORS_ORIGINS', 'PUBLIC_ARTIFACT_BASE_URL', 'PUBLIC_BASE_URL'].filter((name) => process.env[name])
   return ['ALLOW_PRIVATE_UPSTREAMS:true', ...given.map((name) => `${name}:${process.env[name]}`)].flatMap((pair) => [
     '--var',
     pair,

@@ -19,7 +19,7 @@ type Environment = Record<string, string | undefined>
 type KeyName = 'ROOT_KEY' | 'MASTER_KEY'
 type WorkerVar = (typeof WORKER_VARS)[number]
 
-const WORKER_VARS = ['ALLOW_PRIVATE_UPSTREAMS', 'CORS_ORIGINS', 'PUBLIC_ARTIFACT_BASE_URL'] as const
+const WORKER_VARS = ['ALLOW_PRIVATE_UPSTREAMS', 'CORS_ORIGINS', 'PUBLIC_ARTIFACT_BASE_URL', 'PUBLIC_BASE_URL'] as const
 
 const MAKE: Record<KeyName, () => string> = {
   ROOT_KEY: () => `root_${randomBytes(32).toString('base64url')}`,
@@ -81,14 +81,19 @@ const readPort = (text: string | undefined): number => {
 }
 
 const checkRootKey = (key: string): string => {
-  if (/^[\x21-\x7e]{24,256}$/.test(key)) return key
-  throw new CommandError('ROOT_KEY is malformed: it must be 24 to 256 printable characters without spaces')
+  if (/^[\x21-\x7e]{16,256}$/.test(key)) return key
+  throw new CommandError('ROOT_KEY is malformed: it must be 16 to 256 printable characters without spaces')
 }
 
 const checkMasterKey = (key: string): string => {
-  const bytes = Buffer.from(key, 'base64')
-  if (bytes.length === 32 && bytes.toString('base64') === key) return key
-  throw new CommandError('MASTER_KEY is malformed: it must be 32 bytes in base64 (make one: openssl rand -base64 32)')
+  const isKey = (part: string) => {
+    const bytes = Buffer.from(part, 'base64')
+    return bytes.length === 32 && bytes.toString('base64') === part
+  }
+  if (key.split(',').every((part) => isKey(part.trim()))) return key
+  throw new CommandError(
+    'MASTER_KEY is malformed: it must be 32 bytes in base64, or several separated by commas (make one: openssl rand -base64 32)',
+  )
 }
 
 const withoutEmpty = (environment: Environment): Environment =>

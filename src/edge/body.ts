@@ -41,6 +41,8 @@ export const readText = async (request: Request): Promise<string> => {
     throw tooLarge()
   }
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+  // An announced length is one the runtime holds the client to, so the whole body can be taken at once.
+  if (announced > 0) return readWhole(request, decoder)
   let text = ''
   let bytes = 0
   try {
@@ -53,9 +55,22 @@ export const readText = async (request: Request): Promise<string> => {
     return text + decoder.decode()
   } catch (error) {
     if (error instanceof Refused) throw error
-    throw new Refused(fault('invalid_request', 'The body is not UTF-8 or did not arrive whole.', { param: 'body' }))
+    throw notWhole()
   }
 }
+
+const readWhole = async (request: Request, decoder: TextDecoder): Promise<string> => {
+  try {
+    const body = await request.arrayBuffer()
+    if (body.byteLength > LIMITS.bodyBytes) throw tooLarge()
+    return decoder.decode(body)
+  } catch (error) {
+    throw error instanceof Refused ? error : notWhole()
+  }
+}
+
+const notWhole = () =>
+  new Refused(fault('invalid_request', 'The body is not UTF-8 or did not arrive whole.', { param: 'body' }))
 
 const tooLarge = () => new Refused(fault('payload_too_large', `The body is larger than ${LIMITS.bodyBytes} bytes.`))
 

@@ -11,11 +11,15 @@ type Operation = { run(): void; settle(): void; fail(error: unknown): void }
  */
 export class GroupCommit {
   readonly #transact: (operations: (() => void)[]) => void
+  readonly #onDisk: () => Promise<void>
   #waiting: Operation[] = []
   #scheduled = false
+  #committing = false
 
-  constructor(transact: (operations: (() => void)[]) => void) {
+  /** `onDisk` resolves when everything written so far is durable. */
+  constructor(transact: (operations: (() => void)[]) => void, onDisk: () => Promise<void>) {
     this.#transact = transact
+    this.#onDisk = onDisk
   }
 
   apply<T>(operation: () => T): Promise<T> {
@@ -31,18 +35,25 @@ export class GroupCommit {
     return promise
   }
 
+  /** At once where nothing is on its way to the disk; else what arrives meanwhile makes the next group. */
   #schedule(): void {
-    if (this.#scheduled) return
+    if (this.#scheduled || this.#committing) return
     this.#scheduled = true
-    // A macrotask: whatever has already arrived at the actor joins the group.
-    setTimeout(() => this.#flush(), 0)
+    queueMicrotask(() => this.#flush())
   }
 
   #flush(): void {
     this.#scheduled = false
     const group = this.#waiting.splice(0, LIMITS.groupCommitOperations)
-    if (this.#waiting.length > 0) this.#schedule()
     if (!this.#try(group)) for (const operation of group) this.#try([operation], operation.fail)
+    this.#committing = true
+    // A disk that fails breaks the actor; here it only ends the wait.
+    void this.#onDisk()
+      .catch(() => undefined)
+      .then(() => {
+        this.#committing = false
+        if (this.#waiting.length > 0) this.#schedule()
+      })
   }
 
   #try(group: Operation[], fail: (error: unknown) => void = () => undefined): boolean {

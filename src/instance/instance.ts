@@ -49,7 +49,10 @@ export type Submitted = Answered<JobRecord> & { replayed: boolean }
 export class Instance extends DurableObject<Env> {
   #parts: Parts | null = null
   readonly #vault: Vault
-  readonly #commit = new GroupCommit((operations) => this.#transact(operations))
+  readonly #commit = new GroupCommit(
+    (operations) => this.#transact(operations),
+    () => this.ctx.storage.sync(),
+  )
   /** Work for lanes whose report is being answered: it travels with the answer. */
   readonly #replies = new Map<number, ReportReply['assign']>()
   #hooks: Hooks | null = null
@@ -393,8 +396,8 @@ export class Instance extends DurableObject<Env> {
 
   #onProgress(parts: Parts, report: Extract<Report, { kind: 'progress' }>): AttemptRef[] {
     const { job, attempt, progress, message, rate } = report
-    const row = parts.jobs.find(job)
-    if (row?.status !== 'running' || row.attempt !== attempt) return [{ job, attempt }]
+    const row = parts.jobs.findRunning(job)
+    if (row?.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
     if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(row.model, rate)))
     parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })

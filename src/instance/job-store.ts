@@ -130,6 +130,13 @@ export class JobStore {
     return row ? v.parse(JobRow, row) : null
   }
 
+  /** The little that progress needs to know of a running job. */
+  findRunning(id: string): { attempt: number; model: string; project: string | null } | null {
+    const Row = v.object({ attempt: count, model: v.string(), project: text })
+    const [row] = this.#sql.exec("SELECT attempt, model, project FROM jobs WHERE id = ? AND status = 'running'", id)
+    return row ? v.parse(Row, row) : null
+  }
+
   /** The first jobs of one model and priority that could start now, behind `after` where the head is known already. */
   heads(model: string, priority: number, limit: number, after: { tag: number; id: string } | null = null): JobRow[] {
     return this.#rows(

@@ -21,7 +21,7 @@ export const readJob = (parts: Parts, id: string, now: number): Answered<JobReco
   const row = parts.jobs.find(id)
   if (!row) throw new Error('a job that was just written is not there')
   const waits = row.status === 'queued' && row.due_at_ms === null
-  const ahead = waits ? parts.jobs.ahead(row) + parts.books.readyAbove(row.provider, row.priority) : null
+  const ahead = waits ? aheadOf(parts, row) : null
   return answer(parts, toWire(recordOf(parts, row, ahead, now)), now)
 }
 
@@ -34,6 +34,14 @@ export const readJobs = (parts: Parts, principal: Principal, filter: JobFilter, 
   // A place in the queue is counted, which a page of jobs would do a hundred times: it is told for single jobs.
   const data = page.rows.map((row) => recordOf(parts, row, null, now))
   return answer(parts, toWire<JobRecords>({ data, next: page.next }), now)
+}
+
+/** Jobs that start before a waiting one: exact near the head; far behind it, all of its kind. */
+const aheadOf = (parts: Parts, row: JobRow): number => {
+  const counted = parts.jobs.ahead(row)
+  const ofItsKind = parts.books.ready(row.provider).get(row.model)?.get(row.priority) ?? 1
+  const inClass = counted < LIMITS.queuePositionMax ? counted : ofItsKind - 1
+  return inClass + parts.books.readyAbove(row.provider, row.priority)
 }
 
 const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: number): JobRecord => {

@@ -51,8 +51,9 @@ export class Scheduler {
     const { jobs } = this.#desk
     const row = jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
-    this.#verdicts.learn(row, end, jobs.attempts(row.id).at(-1)?.credential ?? null)
-    this.#close(row, end)
+    const attempts = jobs.attempts(row.id)
+    this.#verdicts.learn(row, end, attempts.at(-1)?.credential ?? null)
+    this.#close(row, attempts, end)
   }
 
   /**
@@ -63,13 +64,14 @@ export class Scheduler {
     const { jobs } = this.#desk
     const row = jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
-    const startedAtMs = jobs.attempts(row.id).at(-1)?.started_at_ms ?? 0
+    const attempts = jobs.attempts(row.id)
+    const startedAtMs = attempts.at(-1)?.started_at_ms ?? 0
     releaseProbes(this.#desk, row.provider)
     const isUndelivered = laneBornAtMs + CLOCK_SKEW_MS < startedAtMs
     const problem = isUndelivered
       ? fault('provider_unavailable', 'The attempt never reached the process that should have run it.')
       : fault('outcome_unknown', 'The process that ran the attempt ended before it could say what became of it.')
-    this.#close(row, {
+    this.#close(row, attempts, {
       output: null,
       fault: problem,
       costMicros: isUndelivered ? 0 : null,
@@ -102,16 +104,20 @@ export class Scheduler {
     return wakeAt
   }
 
-  #close(row: JobRow, end: AttemptEnd): void {
+  #close(row: JobRow, open: AttemptRow[], end: AttemptEnd): void {
     const { jobs, ambient } = this.#desk
-    jobs.closeAttempt(row.id, row.attempt, {
+    const outcome = end.fault ? attemptCode(end.fault) : 'done'
+    const closed = {
       at: ambient.now(),
-      outcome: end.fault ? attemptCode(end.fault) : 'done',
+      outcome,
       providerRequestId: end.providerRequestId,
       costMicros: end.costMicros,
       fault: end.fault,
-    })
-    const attempts = jobs.attempts(row.id)
+    } as const
+    jobs.closeAttempt(row.id, row.attempt, closed)
+    const attempts: AttemptRow[] = open.map((item) =>
+      item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
+    )
     const costMicros = sumOf(attempts)
     jobs.saveResult(row.id, {
       output: end.output ? JSON.stringify(end.output) : null,

@@ -4,7 +4,7 @@ import type { InstanceConfig } from '../contract/instance.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { rankCandidates, reasonOf } from '../core/choice.ts'
 import { LIMITS } from '../limits.ts'
-import { findModel, modelsFor } from '../providers/registry.ts'
+import { findModel, modelsFor, providerOf } from '../providers/registry.ts'
 import { candidatesFor } from './availability.ts'
 import type { Books } from './books.ts'
 import type { NewJob, Wishes } from './job-store.ts'
@@ -72,6 +72,10 @@ const chooseModels = (
   const unknown = asked.findIndex((name) => !findModel(name))
   if (unknown !== -1)
     return refuse('invalid_request', `There is no model "${asked[unknown]}".`, { param: `models.${unknown}` })
+  const stranger = Object.keys(request.input.provider_options ?? {}).find((name) => !providerOf(name))
+  if (stranger !== undefined) {
+    return refuse('invalid_request', `There is no provider "${stranger}".`, { param: 'input.provider_options' })
+  }
   const { candidates, skipped } = candidatesFor(books, asked, request.input, tokens, now)
   const ranked = rankCandidates(candidates, prefer, now)
   const [best] = ranked

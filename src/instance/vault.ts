@@ -5,7 +5,7 @@ export { parseMasterKeys } from '../storage/master-key.ts'
 
 /**
  * Provider secrets at rest: AES-256-GCM (NIST SP 800-38D) with a key derived from the master key. The record's identity,
- * such as `instance/prod/provider/ideogram/credential/main`, is authenticated with it, so a ciphertext that is moved to
+ * such as `instance:prod:provider:ideogram:credential:main`, is authenticated with it, so a ciphertext that is moved to
  * another record does not open there.
  */
 

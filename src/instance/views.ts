@@ -96,6 +96,8 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   const position = ahead === null ? null : ahead + 1
   if (position === null)
     return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
+  if (blocked.untilMs === NEVER_MS)
+    return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
   const [provider] = limiters
   const record = books.record(row.model)
   const estimate = estimateStart({
@@ -115,12 +117,16 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   }
 }
 
+const NEVER_MS = Number.POSITIVE_INFINITY
+
 /** What holds up a call of this job's model at this moment; `order` where only other jobs stand before it. */
 const whyNotNow = (
   row: JobRow,
   { books, now }: JobContext,
 ): { waiting_for: WaitingFor; limit: string | null; untilMs: number | null } => {
   const provider = books.limiter(row.provider)
+  // Nobody knows when an operator enables it again.
+  if (!books.setups.get(row.provider)?.enabled) return { waiting_for: 'breaker', limit: provider, untilMs: NEVER_MS }
   const passage = passBreaker(books.breaker(provider), now)
   if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
   const credentials = usableCredentials(books, row.provider, now)

@@ -90,8 +90,8 @@ export const openCall = async (
   if (!found) return { kind: 'fault', code: 'no_provider', message: 'This version knows no such model.' }
   const secret = await tools.vault.open(assignment.credential.sealed, assignment.credential.identity)
   if (secret === null) {
-    const message = 'The credential cannot be opened with this master key.'
-    return { kind: 'fault', code: 'provider_auth_failed', message }
+    // Ours, not the provider's: the credential may be good, and is not switched off for it.
+    return { kind: 'fault', code: 'no_provider', message: 'The credential cannot be opened with this master key.' }
   }
   const leftMs = Math.max(1, assignment.deadlineAtMs - tools.now())
   const http = createHttp({

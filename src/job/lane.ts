@@ -27,6 +27,11 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #actors = new Map<string, Actor>()
   readonly #instance: string
   readonly #bornAtMs = Date.now()
+  /** Attempts that wait for their provider, and when it is to be asked: the part of the database that the alarm needs. */
+  readonly #parked = new Map<string, number>()
+  /** Rows whose attempt has ended and was heard. */
+  readonly #forgettable: AttemptRef[] = []
+  #alarmAt: number | null = null
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -35,6 +40,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#instance = instance
     this.#store = new LaneStore(state.storage.sql)
     this.#vault = createVault(env.MASTER_KEY)
+    for (const kept of this.#store.all()) this.#parked.set(refText(kept.assignment), kept.dueAtMs)
     this.#outbox = new Outbox(
       Number(number),
       () => env.INSTANCE.getByName(instance),
@@ -48,9 +54,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   async check(attempts: AttemptRef[]): Promise<{ known: string[]; bornAtMs: number }> {
     this.#takeUpDue()
-    const kept = new Set(this.#store.all().map((item) => refText(item.assignment)))
     const isKnown = (ref: AttemptRef): boolean =>
-      this.#actors.has(refText(ref)) || this.#outbox.holds(ref) || kept.has(refText(ref))
+      this.#actors.has(refText(ref)) || this.#outbox.holds(ref) || this.#parked.has(refText(ref))
     return { known: attempts.filter(isKnown).map(refText), bornAtMs: this.#bornAtMs }
   }
 
@@ -68,12 +73,16 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   async destroy(): Promise<void> {
     for (const actor of this.#actors.values()) actor.abort.abort()
     this.#actors.clear()
+    this.#parked.clear()
+    this.#forgettable.length = 0
+    this.#alarmAt = null
     await this.ctx.storage.deleteAlarm()
     await this.ctx.storage.deleteAll()
     migrate(this.ctx.storage.sql, this.ctx.storage, LANE_MIGRATIONS, Date.now())
   }
 
   override async alarm(): Promise<void> {
+    this.#alarmAt = null
     this.#takeUpDue()
   }
 
@@ -81,16 +90,18 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #takeUpDue(): void {
     const now = Date.now()
-    for (const kept of this.#store.all()) {
-      if (kept.dueAtMs <= now) this.#begin(kept.assignment, kept.resume)
+    for (const [ref, dueAtMs] of this.#parked) {
+      const kept = dueAtMs <= now ? this.#store.find(readRef(ref)) : null
+      if (kept) this.#begin(kept.assignment, kept.resume)
     }
-    this.#setAlarm(now)
+    this.#setAlarm()
   }
 
   #stop(attempts: AttemptRef[]): void {
     for (const ref of attempts) {
       const kept = this.#store.find(ref)
       this.#store.forget(ref)
+      this.#parked.delete(refText(ref))
       this.#actors.get(refText(ref))?.abort.abort()
       if (kept) this.ctx.waitUntil(this.#cancelAtProvider(kept.assignment, kept.resume))
     }
@@ -112,7 +123,9 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   /** Starts an actor, unless the attempt already has one. It runs on after the call that began it. */
   #begin(assignment: Assignment, resume: string | null): void {
     const ref = refText(assignment)
-    if (this.#actors.has(ref)) return
+    // One that has ended here and waits to be heard is not begun again.
+    if (this.#actors.has(ref) || this.#outbox.holds(assignment)) return
+    this.#parked.delete(ref)
     const actor: Actor = { abort: new AbortController(), assignment }
     this.#actors.set(ref, actor)
     this.ctx.waitUntil(this.#run(ref, actor, resume))
@@ -145,14 +158,20 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #after(actor: Actor, step: Step): void {
     const { assignment } = actor
-    if (step.kind === 'parked') this.#keep(actor, step.resume, step.dueAtMs)
-    else this.#tell(actor, { kind: 'end', job: assignment.job, attempt: assignment.attempt, end: step.end })
+    if (step.kind === 'ended') {
+      this.#tell(actor, { kind: 'end', job: assignment.job, attempt: assignment.attempt, end: step.end })
+      return
+    }
+    this.#keep(actor, step.resume, step.dueAtMs)
+    this.#parked.set(refText(assignment), step.dueAtMs)
+    this.#setAlarm()
   }
 
+  /** What an actor at work has reached needs no alarm: should it vanish, the Instance asks for it after a lease. */
   #keep(actor: Actor, resume: string, dueAtMs: number): void {
     if (actor.abort.signal.aborted) return
+    for (const ref of this.#forgettable.splice(0)) this.#store.forget(ref)
     this.#store.keep(actor.assignment, resume, dueAtMs)
-    this.#setAlarm(Date.now())
   }
 
   #tell(actor: Actor, report: Report): void {
@@ -160,20 +179,31 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   }
 
   #onReply(sent: Report[], reply: ReportReply): void {
-    for (const report of sent) if (report.kind === 'end') this.#store.forget(report)
+    for (const report of sent) if (report.kind === 'end') this.#forget(report)
     this.#stop(reply.stop)
     for (const assignment of reply.assign) this.#begin(assignment, assignment.resume)
   }
 
-  /** Rings for the next poll; and, while actors with a kept point are at work, after a lease, in case they vanish. */
-  #setAlarm(now: number): void {
-    const kept = this.#store.all()
-    const next = kept
-      .filter((item) => !this.#actors.has(refText(item.assignment)))
-      .map((item) => item.dueAtMs)
-      .reduce<number | null>((least, at) => earliest(least, at), null)
-    const watch = kept.length > 0 ? now + LIMITS.leaseMs : null
-    const at = earliest(next, watch)
-    if (at !== null) void this.ctx.storage.setAlarm(at)
+  /**
+   * A good end is forgotten with the next write, which saves a commit: were it taken up again after a crash, it would meet
+   * its own objects, and its report would be late. A failed one could still buy storage for nobody, and goes at once.
+   */
+  #forget(report: Extract<Report, { kind: 'end' }>): void {
+    if (report.end.output !== null && this.#forgettable.length < LIMITS.actorsPerLane) this.#forgettable.push(report)
+    else this.#store.forget(report)
   }
+
+  /** Rings for the next poll. */
+  #setAlarm(): void {
+    let next: number | null = null
+    for (const dueAtMs of this.#parked.values()) next = earliest(next, dueAtMs)
+    if (next === null || next === this.#alarmAt) return
+    this.#alarmAt = next
+    void this.ctx.storage.setAlarm(next)
+  }
+}
+
+const readRef = (text: string): AttemptRef => {
+  const [job = '', attempt = '0'] = text.split('/')
+  return { job, attempt: Number(attempt) }
 }

@@ -101,7 +101,7 @@ describe('shares between projects', () => {
     }
     // Two share at any time: the old one and the guest of the moment. A few rounds pass before the sums are looked at anew.
     expect(served.slice(0, 100).filter((project) => project === 'big').length).toBeGreaterThanOrEqual(5)
-    expect(line.waitingOf('big')).toBe(0)
+    expect(line.waitingOf('big')).toBeLessThan(5)
   })
 
   test('hold while thousands of projects come and go', () => {
