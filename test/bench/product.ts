@@ -1,0 +1,172 @@
+import { cpSync, globSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { createClient } from '../../src/cli/client.ts'
+import { ROOT } from '../../src/cli/command.ts'
+import { startPlain } from './plain-workerd.ts'
+import { writeRequest } from './wire.ts'
+
+/** The product as `npm start` serves it, the same bundle on plain workerd, and each without the part that stores pictures. */
+
+/** Public on purpose: they open nothing but a bench. */
+const ROOT_KEY = 'root-key-of-the-bench-0123456789abcdef'
+const MASTER_KEY = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
+const VARS = { ROOT_KEY, MASTER_KEY, ALLOW_PRIVATE_UPSTREAMS: 'true' }
+
+export type Product = { url: URL; state: string; pids: number[]; stop: () => Promise<unknown> }
+
+/** The folder whose sources are served: the repository, or a copy of it. */
+export type Sources = string
+export const AS_IT_IS: Sources = ROOT
+
+/**
+ * A copy of the sources in which storing a picture answers at once: no download, no digest, no bucket. All else is the
+ * product, so the difference is what storing costs.
+ */
+export const withoutStoring = (folder: string): Sources => {
+  mkdirSync(folder, { recursive: true })
+  for (const name of ['src', 'migrations', 'wrangler.toml', 'package.json', 'package-lock.json']) {
+    cpSync(join(ROOT, name), join(folder, name), { recursive: true })
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  writeFileSync(
+    join(folder, 'src/job/images.ts'),
+    `import { artifactId } from '../contract/ids.ts'
+export const storeGenerated = async (_tools, place, image) => ({
+  ok: true,
+  image: {
+    artifact: artifactId(place.job, place.attempt, place.index), content_type: 'image/png', width: 16, height: 16,
+    bytes: 100, sha256: '0'.repeat(64), seed: image.seed, safe: true,
+  },
+})
+`,
+  )
+  return folder
+}
+
+export const startProduct = async (state: string, sources: Sources = AS_IT_IS, more = {}): Promise<Product> => {
+  const from = (await import(join(sources, 'src/cli/server.ts'))) as typeof import('../../src/cli/server.ts')
+  const server = await from.startServer({ ...VARS, STATE: state, ...more })
+  return { url: new URL(server.url), state, pids: [server.pid], stop: server.stop }
+}
+
+export const startProductPlain = async (
+  state: string,
+  sources: Sources = AS_IT_IS,
+  inspectorPort?: number,
+): Promise<Product> => {
+  const from = (await import(join(sources, 'src/cli/build.ts'))) as typeof import('../../src/cli/build.ts')
+  const bundle = await from.build()
+  const classes = [...new Set(Object.values(bundle.durableObjects))]
+  const standIns = [
+    ...Object.keys(bundle.d1).map((name) => `${name}: directory`),
+    ...Object.keys(bundle.r2).map((name) => `${name}: bucket`),
+  ]
+  const entry = [
+    `import product, * as actors from './product.js'`,
+    `import { bucket, directory } from './stand-ins.js'`,
+    `let whole = null`,
+    `const complete = (env) => (whole ??= { ...env, ${standIns.join(', ')} })`,
+    ...classes.map(
+      (name) =>
+        `export class ${name} extends actors.${name} { constructor(state, env) { super(state, complete(env)) } }`,
+    ),
+    `export default { fetch: (request, env, context) => product.fetch(request, complete(env), context) }`,
+  ]
+  const child = await startPlain({
+    modules: {
+      'main.js': entry.join('\n'),
+      'product.js': bundle.script,
+      'stand-ins.js': readFileSync(join(import.meta.dirname, 'workers/stand-ins.js'), 'utf8'),
+    },
+    compatibilityDate: bundle.compatibilityDate,
+    actors: bundle.durableObjects,
+    text: { ...bundle.vars, ...VARS },
+    json: {},
+    state,
+    inspectorPort,
+  })
+  return { url: child.url, state, pids: [child.pid], stop: child.stop }
+}
+
+export const rootClient = (product: Product) => createClient(product.url.href, ROOT_KEY)
+
+/** An instance that takes image jobs, and the requests that a client sends to it. */
+export type Tenant = {
+  id: string
+  key: string
+  /** POST of one job. */
+  submit: Buffer
+  /** GET of one job. */
+  read: (job: string) => Buffer
+  /** Jobs that have not ended, read from the database's file, so that asking costs the product nothing. */
+  unfinished: () => number
+  /** Submits one job and returns its id. */
+  submitOne: () => Promise<string>
+}
+
+export const addTenant = async (
+  product: Product,
+  id: string,
+  providerUrl: string,
+  concurrency: number,
+): Promise<Tenant> => {
+  const root = rootClient(product)
+  const base = `/v1/instances/${id}`
+  await root.ask('POST', '/v1/instances', { id })
+  await root.ask('PUT', `${base}/providers/ideogram`, { base_url: providerUrl, limits: { concurrency } })
+  await root.ask('POST', `${base}/providers/ideogram/credentials`, { name: 'main', secret: 'secret-of-the-bench' })
+  const { key } = await root.ask<{ key: string }>('POST', `${base}/keys`, { name: 'bench', role: 'user' })
+  return tenantOf(product, id, key)
+}
+
+const JOB = {
+  type: 'image.generate',
+  models: ['ideogram/ideogram-3'],
+  input: { prompt: 'a lighthouse at dawn', provider_options: { ideogram: { mode: 'sync' } } },
+}
+
+/** The same tenant of a product that was started again. */
+export const tenantOf = (product: Product, id: string, key: string): Tenant => {
+  const headers = { authorization: `Bearer ${key}` }
+  const jobs = new URL(`/v1/instances/${id}/jobs`, product.url)
+  let database: DatabaseSync | null = null
+  return {
+    id,
+    key,
+    submit: writeRequest('POST', jobs, headers, JSON.stringify(JOB)),
+    read: (job) => writeRequest('GET', new URL(`${jobs.pathname}/${job}`, product.url), headers),
+    unfinished: () => {
+      database ??= new DatabaseSync(databaseOf(product.state, id), { readOnly: true })
+      return Number(database.prepare('SELECT count(*) AS n FROM jobs WHERE ended_at_ms IS NULL').get()?.n)
+    },
+    submitOne: async () => {
+      const client = createClient(product.url.href, key)
+      return (await client.ask<{ id: string }>('POST', jobs.pathname, JOB)).id
+    },
+  }
+}
+
+/** The file that holds an instance's database. */
+export const databaseOf = (state: string, instance: string): string => {
+  for (const file of globSync(join(state, '**/*.sqlite'))) {
+    const database = new DatabaseSync(file, { readOnly: true })
+    try {
+      const row = database.prepare("SELECT value FROM meta WHERE key = 'instance'").get()
+      if (String(row?.value).includes(`"id":"${instance}"`)) return file
+    } catch {
+      // Another actor's database.
+    } finally {
+      database.close()
+    }
+  }
+  throw new Error(`the database of ${instance} is not below ${state}`)
+}
+
+/** How the jobs of an instance ended, by status: a rate of failures would say nothing. */
+export const endings = (state: string, instance: string): Record<string, number> => {
+  const database = new DatabaseSync(databaseOf(state, instance), { readOnly: true })
+  const rows = database.prepare('SELECT status, count(*) AS n FROM jobs GROUP BY status').all()
+  database.close()
+  return Object.fromEntries(rows.map((row) => [String(row.status), Number(row.n)]))
+}

@@ -1,0 +1,111 @@
+import { parseArgs } from 'node:util'
+import { CommandError, runCommand, usageError } from '../../src/cli/command.ts'
+import { conditions, startNoise } from './conditions.ts'
+import { measureJobs } from './jobs.ts'
+import { measureQueueDepth } from './queue-depth.ts'
+import type { Section } from './section.ts'
+import { measureSubmits } from './submits.ts'
+import { measureSubscribers } from './subscribers.ts'
+import { World } from './world.ts'
+
+const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers'] as const
+type Part = (typeof PARTS)[number]
+
+const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--json]
+
+Durable submits and jobs of Switchyard beside the bare limit of the platform, BullMQ and pg-boss, measured in turns in one
+run; what queue depth and subscribers cost. Nothing is asserted on time. Under ten minutes, with --quick under one.
+  --only   some of the parts; "plain" adds plain workerd to submit and jobs
+  --json   the figures of every round
+`
+
+/** Seconds are per measurement, operations per step. An instance queues a million: the rest is room for the submits measured. */
+const FULL = { rounds: 5, submitSeconds: 1, jobSeconds: 2, depths: [1_000, 990_000], operations: 500 } as const
+const QUICK = { rounds: 1, submitSeconds: 0.25, jobSeconds: 0.5, depths: [1_000, 100_000], operations: 100 } as const
+
+const main = async (): Promise<number> => {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const parts = partsOf(values.only)
+  const size = values.quick ? QUICK : FULL
+  const world = new World()
+  const stopped = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => reject(new CommandError(`stopped by ${signal}`)))
+  })
+  const startedAt = performance.now()
+  const noise = startNoise()
+  const under = conditions(world.folder)
+  try {
+    const sections = await Promise.race([measure(world, parts, size), stopped])
+    under.push(world.versions.join(', '), ...world.durability, ...world.notes)
+    await world.close()
+    under.push(noise() ?? '', `${size.rounds} rounds in turns, ${Math.round((performance.now() - startedAt) / 1000)} s`)
+    process.stdout.write(values.json ? json(under, sections) : text(under, sections))
+  } finally {
+    await world.close()
+  }
+  return 0
+}
+
+const partsOf = (only: string | undefined): Set<Part> => {
+  const wanted = only?.split(',') ?? PARTS
+  const parts = wanted.map((name) => {
+    const part = PARTS.find((known) => known === name)
+    if (!part) throw usageError(`there is no part "${name}"`)
+    return part
+  })
+  return new Set(parts)
+}
+
+const measure = async (world: World, parts: Set<Part>, size: typeof FULL | typeof QUICK): Promise<Section[]> => {
+  const sections: Section[] = []
+  const onlyPlain = parts.has('plain') && !parts.has('submit') && !parts.has('jobs')
+  const submits = parts.has('submit') || onlyPlain
+  const jobs = parts.has('jobs') || onlyPlain
+  const [shallow, deep] = size.depths
+  const say = (line: string) => process.stderr.write(`${line}\n`)
+  if (submits || jobs) {
+    say('starting the servers')
+    const targets = await world.targets({ jobs, plain: parts.has('plain') })
+    if (submits) say('submit')
+    if (submits) sections.push(await measureSubmits(targets, size.rounds, size.submitSeconds))
+    if (jobs) say('jobs')
+    if (jobs) sections.push(await measureJobs(targets, size.rounds, size.jobSeconds))
+    await world.stopServers()
+  }
+  if (parts.has('queue-depth')) {
+    say('queue-depth')
+    sections.push(await measureQueueDepth(world, [shallow, deep], size.rounds, size.operations))
+    await world.stopServers()
+  }
+  if (parts.has('subscribers')) {
+    say('subscribers')
+    sections.push(await measureSubscribers(world, size.rounds, size.jobSeconds))
+  }
+  return sections
+}
+
+const text = (under: string[], sections: Section[]): string => {
+  const blocks = sections.map(({ title, text, notes }) =>
+    [title, '', text, ...notes.map((note) => `  ${note}`)].join('\n'),
+  )
+  const lines = under.filter((line) => line !== '').map((line) => `  ${line}`)
+  return `\n${blocks.join('\n\n')}\n\nconditions\n${lines.join('\n')}\n`
+}
+
+const json = (under: string[], sections: Section[]): string =>
+  `${JSON.stringify({ conditions: under, parts: sections.map(({ title, data, notes }) => ({ title, notes, data })) }, null, 2)}\n`
+
+await runCommand(main)
+process.exit()

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
+import { sizeFor } from './jobs.ts'
+import { load } from './load.ts'
+import { cpuSeconds } from './processes.ts'
+import { addTenant, startProduct, type Tenant } from './product.ts'
+import type { Section } from './section.ts'
+import { median, number, ratio, table, withSpread } from './statistics.ts'
+import { createReader, statusOf, writeRequest } from './wire.ts'
+import { CONCURRENCY, type Target, type World } from './world.ts'
+
+/** What subscribers and status reads take from the scheduler: the same jobs with and without them, in turns. */
+
+const SUBSCRIBERS = 200
+const READS_PER_SECOND = 100
+
+const CASES = [
+  { name: 'nobody watches', subscribers: 0, reads: 0 },
+  { name: `${READS_PER_SECOND} reads a second`, subscribers: 0, reads: READS_PER_SECOND },
+  { name: `${SUBSCRIBERS} subscribers`, subscribers: SUBSCRIBERS, reads: 0 },
+  { name: 'both', subscribers: SUBSCRIBERS, reads: READS_PER_SECOND },
+]
+
+type Figures = { perSecond: number[]; cpuUs: number[]; received: number[] }
+
+export const measureSubscribers = async (world: World, rounds: number, seconds: number): Promise<Section> => {
+  const provider = await world.provider()
+  const product = await startProduct(`${world.folder}/watched`)
+  world.atEnd(product.stop)
+  const tenant = await addTenant(product, 'watched', provider.url, CONCURRENCY)
+  const job = { url: product.url, request: tenant.submit }
+  const unfinished = async () => tenant.unfinished()
+  const size = await sizeFor({ job, unfinished, pids: product.pids } as Target, seconds)
+  const known = await tenant.submitOne()
+  const figures = CASES.map((): Figures => ({ perSecond: [], cpuUs: [], received: [] }))
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [i, { subscribers, reads }] of CASES.entries()) {
+      const watchers = await Promise.all(Array.from({ length: subscribers }, () => subscribe(product.url, tenant)))
+      const reader = startReads(product.url, tenant.read(known), reads)
+      const cpuBefore = cpuSeconds(product.pids)
+      const startedAt = performance.now()
+      await load({ ...job, connections: 32, requests: size })
+      while (tenant.unfinished() > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+      figures[i]?.perSecond.push(size / ((performance.now() - startedAt) / 1000))
+      figures[i]?.cpuUs.push(((cpuSeconds(product.pids) - cpuBefore) / size) * 1e6)
+      figures[i]?.received.push(watchers.reduce((sum, one) => sum + one.bytes(), 0) / 2 ** 20)
+      await reader.stop()
+      for (const watcher of watchers) watcher.close()
+    }
+  }
+  const alone = median(figures[0]?.perSecond ?? [])
+  const rows = CASES.map(({ name }, i) => {
+    const { perSecond = [], cpuUs = [], received = [] } = figures[i] ?? {}
+    return [
+      name,
+      withSpread(perSecond),
+      number(median(cpuUs)),
+      number(median(received), 1),
+      ratio(median(perSecond), alone),
+    ]
+  })
+  return {
+    title: 'subscribers: jobs per second while they watch the stream of the whole instance, on miniflare',
+    text: table([['', 'jobs/s', 'CPU us', 'MB received', 'of nobody'], ...rows]),
+    notes: [`every subscriber is sent every event of every job: ${size} jobs in each round`],
+    data: Object.fromEntries(CASES.map(({ name }, i) => [name, figures[i]])),
+  }
+}
+
+type Watcher = { bytes: () => number; close: () => void }
+
+/** A WebSocket that counts what it is sent and looks at nothing: two hundred real clients would need a machine of their own. */
+const subscribe = (url: URL, tenant: Tenant): Promise<Watcher> =>
+  new Promise((resolve, reject) => {
+    const socket: Socket = connect({ host: url.hostname, port: Number(url.port) })
+    let received = 0
+    const request = writeRequest('GET', new URL(`/v1/instances/${tenant.id}/events`, url), {
+      authorization: `Bearer ${tenant.key}`,
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': randomBytes(16).toString('base64'),
+    })
+    const answered = createReader(({ head }) => {
+      if (statusOf(head) !== 101) return reject(new Error(`a subscription was answered ${statusOf(head)}`))
+      socket.off('data', answered)
+      socket.on('data', (chunk) => {
+        received += chunk.length
+      })
+      resolve({ bytes: () => received, close: () => socket.destroy() })
+    })
+    socket.on('data', answered)
+    socket.once('connect', () => socket.write(request))
+    socket.on('error', reject)
+  })
+
+/** Reads one job at a steady pace until stopped. */
+const startReads = (url: URL, request: Buffer, perSecond: number): { stop: () => Promise<void> } => {
+  let running: Promise<unknown> = Promise.resolve()
+  if (perSecond === 0) return { stop: async () => {} }
+  const timer = setInterval(() => {
+    running = load({ url, request, connections: 1, requests: perSecond / 20 })
+  }, 50)
+  return {
+    stop: async () => {
+      clearInterval(timer)
+      await running
+    },
+  }
+}

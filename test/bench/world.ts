@@ -1,0 +1,189 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Bare, startBareMiniflare, startBarePlain } from './bare.ts'
+import { startPeerApp } from './peer-app.ts'
+import {
+  AS_IT_IS,
+  addTenant,
+  endings,
+  type Product,
+  type Sources,
+  startProduct,
+  startProductPlain,
+  withoutStoring,
+} from './product.ts'
+import { type BenchProvider, PROVIDER_PATH, startProvider } from './provider.ts'
+import { HOW_TO_INSTALL, type Server, startPostgres, startRedis } from './servers.ts'
+import { writeRequest } from './wire.ts'
+
+/** Everything that is measured, started once and used by all parts of the bench, so that rounds can take turns. */
+
+export type Kind = 'product' | 'bare' | 'peer'
+export type On = 'miniflare' | 'workerd' | 'node'
+
+export type Target = {
+  name: string
+  kind: Kind
+  on: On
+  url: URL
+  pids: number[]
+  /** Durable submits that nothing works on: a name and the request, more than one where there are ways to do it. */
+  submits: { name: string; url: URL; request: Buffer }[]
+  /** Submit of a job that runs to its end. */
+  job: { url: URL; request: Buffer }
+  unfinished: () => Promise<number>
+  /** Throws when a job ended otherwise than it should. */
+  verify: () => void
+  isWithoutStoring: boolean
+}
+
+/** Attempts in flight at once, for the product, the bare lanes and the peers alike: eight lanes of six. */
+export const CONCURRENCY = 48
+
+const BODY = JSON.stringify({ prompt: 'a lighthouse at dawn', num_images: 1 })
+
+export class World {
+  readonly folder = mkdtempSync(join(tmpdir(), 'switchyard-bench-'))
+  readonly notes: string[] = []
+  readonly durability: string[] = []
+  readonly versions: string[] = []
+  readonly #closers: (() => unknown)[] = []
+
+  /** Runs when the world ends, the latest first. */
+  atEnd(close: () => unknown): void {
+    this.#closers.push(close)
+  }
+
+  async stopServers(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close()
+  }
+
+  async close(): Promise<void> {
+    await this.stopServers()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  async provider(): Promise<BenchProvider> {
+    const provider = await startProvider()
+    this.atEnd(provider.close)
+    return provider
+  }
+
+  async targets(wanted: { jobs: boolean; plain: boolean }): Promise<Target[]> {
+    // PostgreSQL's own user has to reach its folder in here.
+    chmodSync(this.folder, 0o711)
+    const answering = await this.provider()
+    const silent = await this.provider()
+    silent.hold()
+    const targets: Target[] = []
+    const products: [string, On, Sources][] = [['product', 'miniflare', AS_IT_IS]]
+    if (wanted.plain) products.push(['product', 'workerd', AS_IT_IS])
+    if (wanted.jobs) {
+      const copy = withoutStoring(join(this.folder, 'copy'))
+      products.push(['product, storing left out', 'miniflare', copy])
+      if (wanted.plain) products.push(['product, storing left out', 'workerd', copy])
+    }
+    for (const [name, on, sources] of products) targets.push(await this.#product(name, on, sources, answering, silent))
+    const bares: On[] = wanted.plain ? ['miniflare', 'workerd'] : ['miniflare']
+    for (const on of bares) targets.push(await this.#bare(on, answering))
+    return [...targets, ...(await this.#peers(answering))]
+  }
+
+  async #product(
+    name: string,
+    on: On,
+    sources: Sources,
+    answering: BenchProvider,
+    silent: BenchProvider,
+  ): Promise<Target> {
+    const state = join(this.folder, `${on}-${sources === AS_IT_IS ? 'whole' : 'part'}`)
+    const product: Product = await (on === 'workerd' ? startProductPlain : startProduct)(state, sources)
+    this.atEnd(product.stop)
+    const submits = await addTenant(product, 'submits', silent.url, 1)
+    const jobs = await addTenant(product, 'jobs', answering.url, CONCURRENCY)
+    return {
+      name: `${name} on ${on}`,
+      kind: 'product',
+      on,
+      url: product.url,
+      pids: product.pids,
+      submits: sources === AS_IT_IS ? [{ name: `${name} on ${on}`, url: product.url, request: submits.submit }] : [],
+      job: { url: product.url, request: jobs.submit },
+      unfinished: async () => jobs.unfinished(),
+      verify: () => {
+        const ended = endings(state, 'jobs')
+        if (Object.keys(ended).some((status) => status !== 'succeeded'))
+          throw new Error(`jobs did not succeed: ${JSON.stringify(ended)}`)
+      },
+      isWithoutStoring: sources !== AS_IT_IS,
+    }
+  }
+
+  async #bare(on: On, provider: BenchProvider): Promise<Target> {
+    const place = { state: join(this.folder, `bare-${on}`), providerUrl: provider.url, concurrency: CONCURRENCY }
+    const bare: Bare = await (on === 'workerd' ? startBarePlain : startBareMiniflare)(place)
+    this.atEnd(bare.stop)
+    const request = (path: string) => {
+      const url = new URL(path, bare.url)
+      return { url, request: writeRequest('POST', url, {}, BODY) }
+    }
+    return {
+      name: `bare limit on ${on}`,
+      kind: 'bare',
+      on,
+      url: bare.url,
+      pids: [bare.pid],
+      submits: [
+        { name: `bare limit on ${on}, grouped commits`, ...request('/grouped') },
+        { name: `bare on ${on}, a commit each`, ...request('/one') },
+      ],
+      job: request('/jobs'),
+      unfinished: () => unfinishedOf(new URL('/jobs', bare.url)),
+      verify: () => {},
+      isWithoutStoring: true,
+    }
+  }
+
+  async #peers(provider: BenchProvider): Promise<Target[]> {
+    const always = await startRedis(join(this.folder, 'redis-always'), 'always')
+    const everysec = always && (await startRedis(join(this.folder, 'redis-everysec'), 'everysec'))
+    const postgres = await startPostgres(join(this.folder, 'postgres'))
+    if (!always) this.notes.push(`BullMQ left out: redis-server is not installed (${HOW_TO_INSTALL})`)
+    if (!postgres) this.notes.push(`pg-boss left out: PostgreSQL is not installed (${HOW_TO_INSTALL})`)
+    const peers: Target[] = []
+    if (always) peers.push(await this.#peer('BullMQ, appendfsync always', 'bullmq', always, provider))
+    if (everysec) peers.push(await this.#peer('BullMQ, appendfsync everysec', 'bullmq', everysec, provider))
+    if (postgres) peers.push(await this.#peer('pg-boss', 'pg-boss', postgres, provider))
+    if (always) this.versions.push(`Redis ${always.version}`)
+    if (postgres) this.versions.push(`PostgreSQL ${postgres.version}`)
+    return peers
+  }
+
+  async #peer(name: string, kind: 'bullmq' | 'pg-boss', server: Server, provider: BenchProvider): Promise<Target> {
+    this.atEnd(server.stop)
+    this.durability.push(`${name}: ${server.durability}`)
+    const callUrl = provider.url + PROVIDER_PATH
+    const app = await startPeerApp({ kind, port: server.port, callUrl, concurrency: CONCURRENCY })
+    this.atEnd(app.stop)
+    const request = (path: string) => {
+      const url = new URL(path, app.url)
+      return { url, request: writeRequest('POST', url, {}, BODY) }
+    }
+    return {
+      name,
+      kind: 'peer',
+      on: 'node',
+      url: app.url,
+      pids: [app.pid, server.pid],
+      submits: [{ name, ...request('/submits') }],
+      job: request('/jobs'),
+      unfinished: () => unfinishedOf(new URL('/jobs', app.url)),
+      verify: () => {},
+      isWithoutStoring: true,
+    }
+  }
+}
+
+const unfinishedOf = async (url: URL): Promise<number> =>
+  ((await (await fetch(url)).json()) as { unfinished: number }).unfinished
