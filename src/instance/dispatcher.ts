@@ -58,7 +58,7 @@ export class Dispatcher {
   #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {
     const { books, admin, jobs, ambient } = this.#desk
     const { usable, readyAtMs } = usableCredentials(books, row.provider, now)
-    const credential = pickByWeight(usable, ambient.random())
+    const credential = this.#ownerOf(row) ?? pickByWeight(usable, ambient.random())
     if (!credential) return { started: false, onlyModel: false, untilMs: readyAtMs }
     const breakerName = books.limiter(row.provider)
     const passage = passBreaker(books.breaker(breakerName), now)
@@ -83,6 +83,13 @@ export class Dispatcher {
     jobs.openAttempt(row.id, row.attempt + 1, row.model, credential.name, this.#reasonOf(row), now)
     this.#assign(row, credential, lane)
     return { started: true }
+  }
+
+  /** What goes on from an earlier attempt belongs to the account of its credential: another knows nothing of it. */
+  #ownerOf(row: JobRow): CredentialRow | null {
+    if (row.resume === null) return null
+    const owner = this.#desk.jobs.attempts(row.id).at(-1)?.credential
+    return this.#desk.books.setups.get(row.provider)?.credentials.find((item) => item.name === owner) ?? null
   }
 
   /** Why this attempt is made, for the job's record. */

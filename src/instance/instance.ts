@@ -63,6 +63,8 @@ export class Instance extends DurableObject<Env> {
     super(state, env)
     this.#vault = createVault(env.MASTER_KEY)
     if (isProvisioned(state.storage.sql)) this.#parts = openParts(state, env, systemAmbient.now())
+    // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
+    if (this.#parts?.books.lanes.some((load) => load > 0)) this.#wake(systemAmbient.now())
   }
 
   // ------------------------------------------------------------------------------------- the instance itself
@@ -148,12 +150,12 @@ export class Instance extends DurableObject<Env> {
   }
 
   /** What a lane has to tell. Repeated reports change nothing. */
-  async report(lane: number, wire: Wire<Report[]>): Promise<Wire<ReportReply>> {
+  async report(lane: number, wire: Wire<Report[]>, bornAtMs: number): Promise<Wire<ReportReply>> {
     const parts = this.#parts
     const reports = fromWire(wire)
     if (!parts || parts.identity.deleting)
       return toWire({ assign: [], stop: reports.map(({ job, attempt }) => ({ job, attempt })) })
-    parts.lanes.heard(lane, systemAmbient.now())
+    parts.lanes.reported(lane, systemAmbient.now(), bornAtMs)
     const stop = reports.flatMap((report) => (report.kind === 'progress' ? this.#onProgress(parts, report) : []))
     const ends = reports.flatMap((report) => (report.kind === 'end' ? [report] : []))
     const assign: ReportReply['assign'] = []
@@ -374,10 +376,10 @@ export class Instance extends DurableObject<Env> {
     if (silent.length === 0) return
     const running = parts.jobs.running()
     const asked = silent.map(async (lane) => {
-      const refs: AttemptRef[] = running
+      const inLane = running
         .filter((row) => row.lane === lane)
-        .map((row) => ({ job: row.id, attempt: row.attempt }))
-      const unknown = await parts.lanes.unknown(lane, refs, systemAmbient.now)
+        .map((row) => ({ job: row.id, attempt: row.attempt, startedAtMs: row.started_at_ms }))
+      const unknown = await parts.lanes.unknown(lane, inLane, systemAmbient.now)
       if (!unknown?.refs.length) return
       await this.#commit.apply(() =>
         unknown.refs.forEach((ref) => void parts.scheduler.lose(ref, unknown.laneBornAtMs)),

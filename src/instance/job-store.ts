@@ -56,7 +56,7 @@ const AttemptRow = v.object({
 })
 export type AttemptRow = v.InferOutput<typeof AttemptRow>
 
-const RunningRow = v.object({ id: v.string(), attempt: count, lane: count, model: v.string() })
+const RunningRow = v.object({ id: v.string(), attempt: count, lane: count, model: v.string(), started_at_ms: count })
 export type RunningRow = v.InferOutput<typeof RunningRow>
 
 /** What the job asked for beyond its input, as one JSON column. */
@@ -256,7 +256,8 @@ export class JobStore {
 
   running(): RunningRow[] {
     return this.#sql
-      .exec("SELECT id, attempt, lane, model FROM jobs WHERE status = 'running' ORDER BY lane")
+      .exec(`SELECT jobs.id, jobs.attempt, jobs.lane, jobs.model, attempts.started_at_ms FROM jobs
+         JOIN attempts ON attempts.job = jobs.id AND attempts.number = jobs.attempt WHERE jobs.status = 'running'`)
       .toArray()
       .map((row) => v.parse(RunningRow, row))
   }

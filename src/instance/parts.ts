@@ -74,7 +74,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
       webhookUrl: webhookUrls(env, identity.id),
     }),
     broadcast: new Broadcast(state, events, () => books.seq),
-    lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`)),
+    lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now),
     waiters: new Waiters(),
     progress: new Map(),
   }
@@ -87,6 +87,8 @@ const webhookUrls =
     const base = env.PUBLIC_BASE_URL.replace(/\/+$/, '')
     return `${base}/v1/instances/${instance}/hooks/${provider}?job=${attempt.job}&attempt=${attempt.attempt}`
   }
+
+const lanesOf = (jobs: JobStore): number[] => [...new Set(jobs.running().map((row) => row.lane))]
 
 export const saveIdentity = (admin: AdminStore, identity: Identity): void =>
   admin.setMeta('instance', JSON.stringify(identity))

@@ -56,7 +56,13 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   if ('code' in opened) return ended(opened, 0, 0)
   const { provider, card, call, http } = opened
   if (resume === null) tools.progress(0.02, `sent to ${provider.id}`)
-  const outcome = await ask(provider, call, resume, http)
+  const found = await takeUp(provider, call, resume, http)
+  // Nothing was begun: the attempt calls anew, and if this call is lost, it is this one that is looked for.
+  const again = resume?.stage === 'reconcile' && found === null
+  const from = again ? null : resume
+  const calledMs = tools.now()
+  if (again) tools.keep(writeResume({ stage: 'reconcile', sinceMs: calledMs, attempt: assignment.attempt, tries: 0 }))
+  const outcome = found ?? (await provider.start(call, http))
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
     const progress = outcome.progress ?? guessProgress(elapsedMs, card.typicalMs)
@@ -64,8 +70,8 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
     return parked({ stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs }, tools.now() + outcome.pollAfterMs)
   }
   if (outcome.kind === 'fault') {
-    const again = reconciling(provider, outcome, resume, assignment, beganMs)
-    if (again) return parked(again, tools.now() + (outcome.retryAfterMs ?? RECONCILE_MS))
+    const next = reconciling(provider, outcome, from, assignment, again ? calledMs : beganMs)
+    if (next) return parked(next, tools.now() + (outcome.retryAfterMs ?? RECONCILE_MS))
     return ended(outcome, tools.now() - startedAtMs, 0, resumeOfFault(outcome, startedAtMs))
   }
   const next: Resume = {
@@ -102,14 +108,11 @@ export const openCall = async (
   return { ...found, call: callOf(assignment, found.card.model, secret, tools.now()), http }
 }
 
-const ask = async (provider: Provider, call: Call, resume: Driven | null, http: Http): Promise<Outcome> => {
+/** What an earlier step began, or null where it began nothing, so that a new call pays once. */
+const takeUp = async (provider: Provider, call: Call, resume: Driven | null, http: Http): Promise<Outcome | null> => {
   if (resume?.stage === 'poll') return provider.poll(call, resume.checkpoint, http)
-  if (resume?.stage === 'reconcile' && provider.reconcile) {
-    const found = await provider.reconcile({ ...call, attempt: resume.attempt }, http, resume.sinceMs)
-    // Null: the call began nothing, so a new one pays once.
-    if (found) return found
-  }
-  return provider.start(call, http)
+  if (resume?.stage !== 'reconcile' || !provider.reconcile) return null
+  return provider.reconcile({ ...call, attempt: resume.attempt }, http, resume.sinceMs)
 }
 
 /** Before a lost answer. */

@@ -13,5 +13,5 @@ export type LaneRpc = {
 
 /** What a lane asks of its Instance. Reports may be repeated; only the first counts. */
 export type InstanceRpc = {
-  report(lane: number, reports: Wire<Report[]>): Promise<Wire<ReportReply>>
+  report(lane: number, reports: Wire<Report[]>, bornAtMs: number): Promise<Wire<ReportReply>>
 }

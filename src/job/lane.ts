@@ -44,6 +44,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#outbox = new Outbox(
       Number(number),
       () => env.INSTANCE.getByName(instance),
+      this.#bornAtMs,
       (sent, reply) => this.#onReply(sent, reply),
     )
   }

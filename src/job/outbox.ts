@@ -9,15 +9,22 @@ import type { InstanceRpc } from './lane-rpc.ts'
 export class Outbox {
   readonly #lane: number
   readonly #instance: () => InstanceRpc
+  readonly #bornAtMs: number
   readonly #heard: (sent: Report[], reply: ReportReply) => void
   readonly #ends: Extract<Report, { kind: 'end' }>[] = []
   readonly #progress = new Map<string, Extract<Report, { kind: 'progress' }>>()
   #sending: Promise<void> | null = null
 
   /** `instance` makes a new stub each time: one that has failed stays broken. */
-  constructor(lane: number, instance: () => InstanceRpc, heard: (sent: Report[], reply: ReportReply) => void) {
+  constructor(
+    lane: number,
+    instance: () => InstanceRpc,
+    bornAtMs: number,
+    heard: (sent: Report[], reply: ReportReply) => void,
+  ) {
     this.#lane = lane
     this.#instance = instance
+    this.#bornAtMs = bornAtMs
     this.#heard = heard
   }
 
@@ -47,7 +54,7 @@ export class Outbox {
       const reports: Report[] = [...this.#progress.values(), ...ends]
       this.#progress.clear()
       try {
-        const reply = await this.#instance().report(this.#lane, toWire(reports))
+        const reply = await this.#instance().report(this.#lane, toWire(reports), this.#bornAtMs)
         this.#ends.splice(0, ends.length)
         waitMs = LIMITS.reportRetryMs
         this.#heard(reports, fromWire(reply))

@@ -216,7 +216,7 @@ describe('reports', () => {
       endOf('job_01JAAAAAAAAAAAAAAAAAAAAAAA', 1),
     ]
     const progress: Report = { kind: 'progress', job: done.id, attempt: 1, progress: 0.1, message: 'late' }
-    for (let times = 0; times < 3; times += 1) await instanceStub('prod').report(0, toWire([...strangers, progress]))
+    for (let times = 0; times < 3; times += 1) await instanceStub('prod').report(0, toWire([...strangers, progress]), 0)
     expect(await stateOf('prod')).toBe(before)
     expect(await site.job(done.id)).toMatchObject({ status: 'succeeded', progress: 1, cost_usd: done.cost_usd })
   })
@@ -228,7 +228,7 @@ describe('reports', () => {
     })
     const job = await site.begin()
     await eventually('the second attempt', async () => (await site.job(job.id)).attempts.length === 2)
-    await instanceStub('prod').report(0, toWire([endOf(job.id, 1)]))
+    await instanceStub('prod').report(0, toWire([endOf(job.id, 1)]), 0)
     expect((await site.job(job.id)).status).toBe('running')
     provider.release('generate')
     expect((await site.ended(job.id)).attempts.map(({ outcome }) => outcome)).toEqual(['provider_unavailable', 'done'])
