@@ -133,8 +133,10 @@ export class Scheduler {
   #reconciling(row: JobRow): string | null {
     const found = findModel(row.model)
     if (!found?.provider.reconcile || row.started_at_ms === null) return null
-    const sinceMs = this.#desk.jobs.attempts(row.id).at(-1)?.started_at_ms ?? row.started_at_ms
-    return writeResume({ stage: 'reconcile', sinceMs, attempt: row.attempt, tries: 0 })
+    const last = this.#desk.jobs.attempts(row.id).at(-1)
+    if (!last) return null
+    const account = this.#desk.books.credentialName(row.provider, last.credential)
+    return writeResume({ stage: 'reconcile', sinceMs: last.started_at_ms, attempt: row.attempt, tries: 0, account })
   }
 
   #failed(row: JobRow, attempts: AttemptRow[], problem: Fault, resume: string | null): JobEvent {

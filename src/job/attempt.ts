@@ -54,6 +54,7 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   const startedAtMs = resume?.stage === 'poll' ? resume.startedAtMs : beganMs
   const opened = await openCall(assignment, tools)
   if ('code' in opened) return ended(opened, 0, 0)
+  if (resume && resume.account !== assignment.credential.identity) return ended(ACCOUNT_GONE, 0, 0)
   const { provider, card, call, http } = opened
   if (resume === null) tools.progress(0.02, `sent to ${provider.id}`)
   const found = await takeUp(provider, call, resume, http)
@@ -61,18 +62,30 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   const again = resume?.stage === 'reconcile' && found === null
   const from = again ? null : resume
   const calledMs = tools.now()
-  if (again) tools.keep(writeResume({ stage: 'reconcile', sinceMs: calledMs, attempt: assignment.attempt, tries: 0 }))
+  if (again)
+    tools.keep(
+      writeResume({
+        stage: 'reconcile',
+        sinceMs: calledMs,
+        attempt: assignment.attempt,
+        tries: 0,
+        account: assignment.credential.identity,
+      }),
+    )
   const outcome = found ?? (await provider.start(call, http))
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
     const progress = outcome.progress ?? guessProgress(elapsedMs, card.typicalMs)
     tools.progress(progress, `${provider.id} works on it`, outcome.rate)
-    return parked({ stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs }, tools.now() + outcome.pollAfterMs)
+    return parked(
+      { stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs, account: assignment.credential.identity },
+      tools.now() + outcome.pollAfterMs,
+    )
   }
   if (outcome.kind === 'fault') {
     const next = reconciling(provider, outcome, from, assignment, again ? calledMs : beganMs)
     if (next) return parked(next, tools.now() + (outcome.retryAfterMs ?? RECONCILE_MS))
-    return ended(outcome, tools.now() - startedAtMs, 0, resumeOfFault(outcome, startedAtMs))
+    return ended(outcome, tools.now() - startedAtMs, 0, resumeOfFault(outcome, startedAtMs, assignment))
   }
   const next: Resume = {
     stage: 'store',
@@ -128,7 +141,14 @@ const reconciling = (
   beganMs: number,
 ): Resume | null => {
   if (!provider.reconcile || (failed.code !== 'outcome_unknown' && failed.code !== 'provider_timeout')) return null
-  if (resume === null) return { stage: 'reconcile', sinceMs: beganMs, attempt: assignment.attempt, tries: 0 }
+  if (resume === null)
+    return {
+      stage: 'reconcile',
+      sinceMs: beganMs,
+      attempt: assignment.attempt,
+      tries: 0,
+      account: assignment.credential.identity,
+    }
   if (resume.stage !== 'reconcile' || failed.retryAfterMs === undefined || resume.tries >= RECONCILE_TRIES) return null
   return { ...resume, tries: resume.tries + 1 }
 }
@@ -206,6 +226,13 @@ const ended = (failed: Failed, providerMs: number, storeMs: number, resume: stri
   },
 })
 
+/** Not bought anew: the generation may be there, where nobody can ask any more. */
+const ACCOUNT_GONE: Failed = {
+  kind: 'fault',
+  code: 'outcome_unknown',
+  message: 'The credential with which the call was made is gone.',
+}
+
 const OURS = new Set<Failed['code']>([
   'artifact_failed',
   'canceled',
@@ -222,8 +249,10 @@ const faultOf = (failed: Failed): Fault =>
   })
 
 /** A fault that carries a checkpoint lets the next attempt go on polling instead of calling anew. */
-const resumeOfFault = (failed: Failed, startedAtMs: number): string | null =>
-  failed.checkpoint === undefined ? null : writeResume({ stage: 'poll', checkpoint: failed.checkpoint, startedAtMs })
+const resumeOfFault = (failed: Failed, startedAtMs: number, { credential }: Assignment): string | null =>
+  failed.checkpoint === undefined
+    ? null
+    : writeResume({ stage: 'poll', checkpoint: failed.checkpoint, startedAtMs, account: credential.identity })
 
 /** Where the provider tells no progress: the share of a usual run that has passed, never quite the whole. */
 const guessProgress = (elapsedMs: number, typicalMs: number): number =>

@@ -5,12 +5,13 @@ import type { Done } from '../providers/provider.ts'
  * How far an attempt has come, as JSON that any process can go on from:
  * `poll`  – the provider works on it; ask again with the checkpoint.
  * `reconcile` – a call's answer was lost; the provider's own list is asked what became of it. `attempt` made the call.
+ * Both can only go on in the `account`, the identity of the credential, in which they began: another knows nothing of it.
  * `store` – the provider is done and paid; its images are still to be stored. `madeBy` is the attempt that made them, so
  *           that a repeated upload meets its own objects; `booked` says that their cost stands with an earlier attempt.
  */
 export type Resume =
-  | { stage: 'poll'; checkpoint: Json; startedAtMs: number }
-  | { stage: 'reconcile'; sinceMs: number; attempt: number; tries: number }
+  | { stage: 'poll'; checkpoint: Json; startedAtMs: number; account: string }
+  | { stage: 'reconcile'; sinceMs: number; attempt: number; tries: number; account: string }
   | { stage: 'store'; done: Done; startedAtMs: number; doneAtMs: number; madeBy: number; booked: boolean }
 
 export const writeResume = (resume: Resume): string => JSON.stringify(resume)
