@@ -23,6 +23,7 @@ export type Bundle = {
   durableObjects: Record<string, string>
   d1: Record<string, string>
   r2: Record<string, string>
+  rateLimits: Record<string, { namespace: string; limit: number; period: 10 | 60 }>
   vars: Record<string, string>
   migrations: { name: string; statements: string[] }[]
 }
@@ -109,6 +110,7 @@ type Configuration = {
   durable_objects: { bindings: { name: string; class_name: string }[] }
   d1_databases: { binding: string; database_id?: string }[]
   r2_buckets: { binding: string; bucket_name?: string }[]
+  ratelimits: { name: string; namespace_id: string; simple: { limit: number; period: 10 | 60 } }[]
   vars: Record<string, unknown>
 }
 
@@ -124,6 +126,9 @@ const describe = async (): Promise<Bundle> => {
     durableObjects: Object.fromEntries(config.durable_objects.bindings.map((one) => [one.name, one.class_name])),
     d1: Object.fromEntries(config.d1_databases.map((one) => [one.binding, one.database_id ?? one.binding])),
     r2: Object.fromEntries(config.r2_buckets.map((one) => [one.binding, one.bucket_name ?? one.binding])),
+    rateLimits: Object.fromEntries(
+      config.ratelimits.map((one) => [one.name, { namespace: one.namespace_id, ...one.simple }]),
+    ),
     vars: Object.fromEntries(Object.entries(config.vars).map(([name, value]) => [name, String(value)])),
     migrations: readdirSync(migrations)
       .filter((name) => name.endsWith('.sql'))

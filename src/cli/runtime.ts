@@ -61,6 +61,9 @@ const workers = (bundle: Bundle, settings: Settings): MiniflareOptions['workers'
   for (const [name, value] of Object.entries(vars)) env[name] = { type: 'text', value }
   for (const [name, id] of Object.entries(bundle.d1)) env[name] = { type: 'd1', id }
   for (const [name, bucket] of Object.entries(bundle.r2)) env[name] = { type: 'r2', name: bucket }
+  for (const [name, { namespace, limit, period }] of Object.entries(bundle.rateLimits)) {
+    env[name] = { type: 'rate-limit', namespace, simple: { limit, period } }
+  }
   for (const [name, exportName] of Object.entries(bundle.durableObjects)) {
     env[name] = { type: 'durable-object', worker: bundle.name, exportName }
   }

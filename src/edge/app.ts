@@ -85,6 +85,10 @@ const find = async (arrival: Arrival): Promise<Found> => {
     if (request.url.length > LIMITS.urlCharacters) {
       return refused('unmatched', fault('invalid_request', 'The URL is too long.', { param: 'url' }), arrival)
     }
+    // The router takes a trailing slash for none, and `keys/%2e%2e` is normalised to one: it would name the instance itself.
+    if (arrival.url.pathname.length > 1 && arrival.url.pathname.endsWith('/')) {
+      return refused('unmatched', fault('not_found', 'There is nothing at this path.'), arrival)
+    }
     const broken = misconfiguration(env)
     if (broken) return refused('unmatched', broken, arrival)
     // Only the router sees the stand-in: handlers are given what came.

@@ -20,11 +20,19 @@ export const requireGoodManners = (context: Context): void => {
     throw new Refused(fault('rate_limited', 'Too many requests with bad keys.', { retryAfterMs: until - now }))
 }
 
+/** A shield that fails must not turn a refusal into an error: then it lets through. */
+const isWithinLimit = async (context: Context, address: string): Promise<boolean> => {
+  try {
+    return (await context.env.BAD_KEYS.limit({ key: address })).success
+  } catch {
+    return true
+  }
+}
+
 /** A request with a key that is good for nothing here. */
 export const noteBadKey = async (context: Context): Promise<void> => {
   const address = addressOf(context.request)
-  const { success } = await context.env.BAD_KEYS.limit({ key: address })
-  if (success) return
+  if (await isWithinLimit(context, address)) return
   // Forgetting all of them costs a flood ten seconds' work, and bounds the memory.
   if (turnedAway.size >= REMEMBERED_MAX) turnedAway.clear()
   turnedAway.set(address, Date.now() + TURNED_AWAY_MS)

@@ -15,7 +15,10 @@ export const usableCredentials = (
   provider: string,
   now: number,
 ): { usable: CredentialRow[]; readyAtMs: number | null } => {
-  const enabled = books.setups.get(provider)?.credentials.filter((item) => item.enabled && item.weight > 0) ?? []
+  const enabled =
+    books.setups
+      .get(provider)
+      ?.credentials.filter((item) => item.enabled && item.weight > 0 && books.keyIds.has(item.key_id)) ?? []
   let readyAtMs: number | null = null
   const usable = enabled.filter((item) => {
     const passage = passBreaker(books.breaker(books.credentialName(provider, item.name)), now)

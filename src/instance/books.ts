@@ -38,6 +38,8 @@ export class Books {
   /** Lanes that were ever opened: what a deletion has to visit. */
   lanesOpened = 0
   weights: Record<string, number> = {}
+  /** Master keys at hand: a credential sealed under another cannot be used, and its jobs wait. */
+  keyIds: ReadonlySet<string> = new Set()
   readonly setups = new Map<string, ProviderSetup>()
   readonly breakers = new Map<string, Breaker>()
   readonly records = new Map<string, TrackRecord>()

@@ -11,7 +11,7 @@ import type { Vault } from './vault.ts'
 export type Delivery = { provider: string; headers: [string, string][]; body: string; attempt: AttemptRef }
 
 /** Like an unknown path: a stranger learns nothing, not even that the instance exists. */
-const notOurs = () => ({ ok: false as const, fault: fault('not_found', 'There is nothing at this path.') })
+export const notOurs = () => ({ ok: false as const, fault: fault('not_found', 'There is nothing at this path.') })
 
 /**
  * Verifies deliveries by the provider's signature. The signing secrets belong to the accounts behind the credentials; they
@@ -34,6 +34,7 @@ export class Hooks {
     const setup = this.#books.setups.get(delivery.provider)
     if (!webhook || !setup) return notOurs()
     const headers = new Headers(delivery.headers)
+    if (!headers.has('webhook-id') || !headers.has('webhook-signature')) return notOurs()
     for (const credential of setup.credentials) {
       const secret = await this.#secretOf(credential, setup.baseUrl, webhook)
       if (secret !== null && (await webhook.verify(headers, delivery.body, secret, now))) return ok(null)

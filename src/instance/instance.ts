@@ -29,7 +29,7 @@ import { deleteArtifacts } from '../storage/artifacts.ts'
 import { notHere, type Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
 import { GroupCommit } from './group-commit.ts'
-import { type Delivery, Hooks } from './hooks.ts'
+import { type Delivery, Hooks, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
@@ -56,15 +56,21 @@ export class Instance extends DurableObject<Env> {
   /** Work for lanes whose report is being answered: it travels with the answer. */
   readonly #replies = new Map<number, ReportReply['assign']>()
   #hooks: Hooks | null = null
+  #erasing: Promise<void> | null = null
   /** When the alarm is set to ring; null where that is not known. */
   #alarmAt: number | null = null
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
     this.#vault = createVault(env.MASTER_KEY)
-    if (isProvisioned(state.storage.sql)) this.#parts = openParts(state, env, systemAmbient.now())
-    // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
-    if (this.#parts?.books.lanes.some((load) => load > 0)) this.#wake(systemAmbient.now())
+    if (!isProvisioned(state.storage.sql)) return
+    const parts = openParts(state, env, systemAmbient.now())
+    this.#parts = parts
+    void state.blockConcurrencyWhile(async () => {
+      parts.books.keyIds = await this.#vault.keyIds()
+      // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
+      if (parts.books.lanes.some((load) => load > 0)) this.#wake(systemAmbient.now())
+    })
   }
 
   // ------------------------------------------------------------------------------------- the instance itself
@@ -74,9 +80,11 @@ export class Instance extends DurableObject<Env> {
     organization: string | null,
     config: InstanceConfig,
   ): Promise<Result<Wire<InstanceView>>> {
+    const keyIds = await this.#vault.keyIds()
     if (this.#parts) return refuse('conflict', 'An instance of this id exists.', { param: 'id' })
     const founding = { id, organization, config, created_at_ms: systemAmbient.now(), deleting: false }
     this.#parts = openParts(this.ctx, this.env, founding.created_at_ms, founding)
+    this.#parts.books.keyIds = keyIds
     return ok(toWire(this.#view(this.#parts)))
   }
 
@@ -100,6 +108,7 @@ export class Instance extends DurableObject<Env> {
     parts.identity.deleting = true
     saveIdentity(parts.admin, parts.identity)
     parts.broadcast.closeAll('instance deleted')
+    parts.waiters.releaseAll()
     await this.#erase(parts)
     return ok(null)
   }
@@ -108,20 +117,22 @@ export class Instance extends DurableObject<Env> {
 
   async submit(caller: Caller, wire: Wire<JobRequest>, options: SubmitOptions): Promise<Result<Submitted>> {
     const parts = this.#parts
-    if (!parts) return notHere()
+    if (!parts || parts.identity.deleting) return notHere()
     const access = parts.access.check(caller, 'jobs', systemAmbient.now())
     if (!access.ok) return access
     const request = fromWire(wire)
     const submitted = await this.#commit.apply(() => takeIn(parts, access.value, caller.requestId, request, options))
     if (!submitted.ok) return submitted
-    await this.#wait(parts, submitted.value.id, options.waitMs)
+    const waited = await this.#wait(parts, caller, submitted.value.id, options.waitMs)
+    if (!waited.ok) return waited
     return ok({ ...readJob(parts, submitted.value.id, systemAmbient.now()), replayed: submitted.value.replayed })
   }
 
   async job(caller: Caller, id: string, waitMs: number): Promise<Result<Answered<JobRecord>>> {
     return this.#as(caller, 'read', async (parts, principal) => {
       if (!visible(parts.jobs.find(id), principal)) return noJob()
-      await this.#wait(parts, id, waitMs)
+      const waited = await this.#wait(parts, caller, id, waitMs)
+      if (!waited.ok) return waited
       return ok(readJob(parts, id, systemAmbient.now()))
     })
   }
@@ -172,11 +183,12 @@ export class Instance extends DurableObject<Env> {
   async hook(delivery: Delivery): Promise<Result<null>> {
     const parts = this.#parts
     if (!parts || parts.identity.deleting) return notHere()
+    // Only an attempt that waits is worth a verification, which may have to ask the provider for the signing secret.
+    const { job, attempt } = delivery.attempt
+    const row = parts.jobs.find(job)
+    if (row?.status !== 'running' || row.attempt !== attempt || row.lane === null) return notOurs()
     const verified = await this.#hooksOf(parts).verify(delivery, systemAmbient.now())
-    const row = verified.ok ? parts.jobs.find(delivery.attempt.job) : null
-    if (row?.status === 'running' && row.attempt === delivery.attempt.attempt && row.lane !== null) {
-      this.ctx.waitUntil(parts.lanes.poke(row.lane, delivery.attempt))
-    }
+    if (verified.ok) this.ctx.waitUntil(parts.lanes.poke(row.lane, { job, attempt }))
     return verified
   }
 
@@ -245,6 +257,7 @@ export class Instance extends DurableObject<Env> {
         change.secret === undefined
           ? null
           : { plain: change.secret, sealed: await this.#vault.seal(change.secret, identity) }
+      if (this.#parts !== parts || parts.identity.deleting) return notHere()
       return this.#commit.apply(() =>
         parts.administration.saveCredential(provider, name, { ...change, secret }, mode, systemAmbient.now()),
       )
@@ -262,21 +275,14 @@ export class Instance extends DurableObject<Env> {
     const parts = this.#parts
     this.#alarmAt = null
     if (!parts) return
-    if (parts.identity.deleting) return this.#erase(parts)
     try {
+      if (parts.identity.deleting) return await this.#erase(parts)
       this.#transact([])
+      await this.#askSilentLanes(parts)
     } catch (error) {
-      console.error(
-        JSON.stringify({
-          level: 'error',
-          event: 'instance.turn_failed',
-          instance: parts.identity.id,
-          error: String(error),
-        }),
-      )
+      this.#logFault(parts, 'instance.turn_failed', error)
       this.#wake(systemAmbient.now() + LIMITS.backoffMaxMs)
     }
-    await this.#askSilentLanes(parts)
   }
 
   /** Only for event subscriptions; everything else is RPC. */
@@ -347,7 +353,13 @@ export class Instance extends DurableObject<Env> {
       parts.books.reload(parts.jobs, parts.events, parts.admin)
       throw error
     }
-    this.#afterCommit(parts, parts.scheduler.takeEffects(), wakeAt)
+    // What is done stays done: a fault from here on must not look like a transaction that was rolled back.
+    try {
+      this.#afterCommit(parts, parts.scheduler.takeEffects(), wakeAt)
+    } catch (error) {
+      this.#logFault(parts, 'instance.after_commit_failed', error)
+      this.#wake(systemAmbient.now() + LIMITS.backoffBaseMs)
+    }
   }
 
   /** Tells and hands out what was committed. The output gate holds all of it until the commit is on disk. */
@@ -406,14 +418,27 @@ export class Instance extends DurableObject<Env> {
     return []
   }
 
-  async #wait(parts: Parts, id: string, waitMs: number): Promise<void> {
+  /** Holds until the job ends or the time is over; then the caller must still have a right here. */
+  async #wait(parts: Parts, caller: Caller, id: string, waitMs: number): Promise<Result<null>> {
     const row = waitMs > 0 ? parts.jobs.find(id) : null
-    if (row && !isFinal(row.status)) await parts.waiters.until(id, waitMs)
+    if (!row || isFinal(row.status)) return ok(null)
+    await parts.waiters.until(id, waitMs)
+    if (this.#parts !== parts || parts.identity.deleting) return notHere()
+    const access = parts.access.check(caller, 'read', systemAmbient.now())
+    // Who may only submit was told of its own job before, and is now.
+    return access.ok || access.fault.code === 'permission_denied' ? ok(null) : access
   }
 
   #hooksOf(parts: Parts): Hooks {
     this.#hooks ??= new Hooks(parts.books, this.#vault, this.env.ALLOW_PRIVATE_UPSTREAMS === 'true')
     return this.#hooks
+  }
+
+  #logFault(parts: Parts, event: string, error: unknown): void {
+    const { name, stack } = error instanceof Error ? error : { name: typeof error, stack: '' }
+    // Not the message: it could repeat what a client sent.
+    const where = (stack ?? '').split('\n').slice(1, 4).join(' ').slice(0, 500)
+    console.error(JSON.stringify({ level: 'error', event, instance: parts.identity.id, name, where }))
   }
 
   #view(parts: Parts): InstanceView {
@@ -423,6 +448,14 @@ export class Instance extends DurableObject<Env> {
 
   /** Stops the lanes, empties the bucket in bounded steps, then forgets everything. */
   async #erase(parts: Parts): Promise<void> {
+    // Asked twice, the second waits for the first: nothing may be wiped that was made anew behind it.
+    this.#erasing ??= this.#eraseAll(parts).finally(() => {
+      this.#erasing = null
+    })
+    await this.#erasing
+  }
+
+  async #eraseAll(parts: Parts): Promise<void> {
     // Whatever interrupts this, the alarm goes on with it.
     void this.ctx.storage.setAlarm(systemAmbient.now() + LIMITS.backoffMaxMs)
     for (let lane = 0; lane < parts.books.lanesOpened; lane += 1) {

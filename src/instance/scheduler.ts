@@ -52,7 +52,8 @@ export class Scheduler {
     const row = jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
-    this.#verdicts.learn(row, end, attempts.at(-1)?.credential ?? null)
+    const attempt = attempts.at(-1)
+    this.#verdicts.learn(row, end, attempt?.credential ?? null, attempt?.started_at_ms ?? 0)
     this.#close(row, attempts, end)
   }
 

@@ -14,6 +14,8 @@ export type Sealed = { keyId: string; iv: string; ciphertext: string }
 
 export type Vault = {
   seal(plain: string, identity: string): Promise<Sealed>
+  /** Ids of the keys that can open. */
+  keyIds(): Promise<ReadonlySet<string>>
   /** Null where the key is unknown, the text was tampered with, or it was sealed under another identity. */
   open(sealed: Sealed, identity: string): Promise<string | null>
 }
@@ -34,6 +36,10 @@ export const createVault = (masterKeys: string): Vault => {
   }
 
   return {
+    async keyIds() {
+      return new Set((await keys()).map(({ id }) => id))
+    },
+
     async seal(plain, identity) {
       const [{ id, key }] = await keys()
       // Random 96-bit nonces are good for 2^32 secrets under one key (SP 800-38D, 8.3).

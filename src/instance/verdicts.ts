@@ -22,13 +22,14 @@ export class Verdicts {
   }
 
   /** Called while the job still counts as running; `credential` is the one that the attempt used. */
-  learn(row: JobRow, end: AttemptEnd, credential: string | null): void {
+  learn(row: JobRow, end: AttemptEnd, credential: string | null, startedAtMs: number): void {
     const code = end.fault ? attemptCode(end.fault) : null
     const meaning = code === null ? 'no' : FAULT_TABLE[code].breaker
     this.#limits(row, end.fault, meaning === 'slows')
     if (end.rate) this.hint(row.model, end.rate)
-    this.#breakers(row.provider, credential, meaning)
-    if (meaning === 'disables' && credential !== null) this.#disable(row.provider, credential)
+    const current = credential !== null && this.#isCurrent(row.provider, credential, startedAtMs) ? credential : null
+    this.#breakers(row.provider, current, meaning)
+    if (meaning === 'disables' && current !== null) this.#disable(row.provider, current)
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
   }
 
@@ -83,6 +84,12 @@ export class Verdicts {
     books.breakers.set(name, next)
     if (isQuiet(next)) admin.deleteBreaker(name)
     else admin.saveBreaker(name, next)
+  }
+
+  /** False where the secret was changed since the attempt took it: what became of the old one says nothing of the new. */
+  #isCurrent(provider: string, name: string, startedAtMs: number): boolean {
+    const credential = this.#desk.books.setups.get(provider)?.credentials.find((item) => item.name === name)
+    return credential !== undefined && credential.updated_at_ms <= startedAtMs
   }
 
   #disable(provider: string, name: string): void {

@@ -131,7 +131,7 @@ const whyNotNow = (
   if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
   const credentials = usableCredentials(books, row.provider, now)
   if (credentials.usable.length === 0)
-    return { waiting_for: 'breaker', limit: `${provider}:credential`, untilMs: credentials.readyAtMs }
+    return { waiting_for: 'breaker', limit: `${provider}:credential`, untilMs: credentials.readyAtMs ?? NEVER_MS }
   const admission = admit(books.limiters(row.model), row.tokens, now)
   if (admission.admitted) return { waiting_for: 'order', limit: null, untilMs: null }
   return { waiting_for: admission.waitingFor, limit: admission.limit, untilMs: admission.untilMs }

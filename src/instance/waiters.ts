@@ -20,6 +20,11 @@ export class Waiters {
     })
   }
 
+  /** The instance is being deleted: nobody waits for anything any more. */
+  releaseAll(): void {
+    for (const waiting of [...this.#waiting.values()]) for (const done of [...waiting]) done()
+  }
+
   told(event: Event): void {
     if (event.job === null || !endsJob(event.type)) return
     for (const done of this.#waiting.get(event.job) ?? []) done()

@@ -3,6 +3,7 @@ import type { ImageArtifact, ImageInput } from '../contract/image.ts'
 import type { Assignment, AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { Vault } from '../instance/vault.ts'
+import { LIMITS } from '../limits.ts'
 import { createHttp, type Http } from '../providers/http.ts'
 import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
@@ -53,7 +54,10 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   const beganMs = tools.now()
   const startedAtMs = resume?.stage === 'poll' ? resume.startedAtMs : beganMs
   const opened = await openCall(assignment, tools)
-  if ('code' in opened) return ended(opened, 0, 0)
+  if ('code' in opened) {
+    // What the provider has made is not given up for a key that may come back with the next deployment.
+    return resume === null ? ended(opened, 0, 0) : parked(resume, tools.now() + LIMITS.backoffMaxMs)
+  }
   if (resume && resume.account !== assignment.credential.identity) return ended(ACCOUNT_GONE, 0, 0)
   const { provider, card, call, http } = opened
   if (resume === null) tools.progress(0.02, `sent to ${provider.id}`)
