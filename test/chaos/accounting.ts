@@ -70,7 +70,9 @@ export const account = (jobs: readonly Job[], made: readonly Made[]): Account =>
   for (const item of made) {
     const own = (calls.get(item.prompt) ?? []).map(({ call }) => call)
     const known = own.find((call) => idsOf(call).includes(item.id))
-    const call = known ?? own.find((candidate) => couldHaveAsked(candidate, item))
+    const could = own.filter((candidate) => couldHaveAsked(candidate, item))
+    // The latest of those that have none yet: a request may arrive a little after its attempt was given up, not before it.
+    const call = known ?? could.findLast((candidate) => !taken.has(candidate)) ?? could[0]
     if (!call) result.unaccounted.push(item)
     else settle(item, call)
     if (known) result.byId += 1
