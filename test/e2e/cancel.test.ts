@@ -137,7 +137,7 @@ test('Unknown jobs cannot be canceled: 404', async () => {
 })
 
 test('300 jobs canceled by three at once, each at a moment of its own, end in one truth', async () => {
-  const seed = Number(process.env.CANCEL_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  const seed = Number(process.env.CANCEL_SEED ?? 20_261_121)
   console.log(`seed ${seed}; again with: CANCEL_SEED=${seed}`)
   const random = seededRandom(seed)
   await limit(300)
