@@ -404,7 +404,8 @@ export class Instance extends DurableObject<Env> {
   #wake(at: number | null): void {
     if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > systemAmbient.now())) return
     // Whole milliseconds, rounded up: an alarm that rings a fraction early finds nothing to do and is set again.
-    this.#alarmAt = Math.ceil(at)
+    // What is overdue rings at once; the platform takes no time at or before the epoch.
+    this.#alarmAt = Math.max(1, Math.ceil(at))
     void this.ctx.storage.setAlarm(this.#alarmAt)
   }
 

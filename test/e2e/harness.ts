@@ -12,6 +12,17 @@ import { type IdeogramEmulator, type IdeogramOptions, startIdeogram } from '../e
 export const ROOT_KEY = 'root-key-of-the-tests-0123456789abcdef'
 export const MASTER_KEY = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
 
+/** What must be in no line that any product of the whole run prints: keys, and the prompts that tests submit. */
+const unspoken = new Set([ROOT_KEY, MASTER_KEY])
+/** Short texts would be found by chance. */
+const LONG_ENOUGH = 12
+
+/** Marks a secret or a prompt: every log of the file is searched for it when the file's tests are over. */
+export const neverSay = (text: string): string => {
+  if (text.length >= LONG_ENOUGH) unspoken.add(text)
+  return text
+}
+
 const cleanUps: (() => unknown)[] = []
 
 afterAll(async () => {
@@ -44,7 +55,14 @@ export const startProduct = async ({
   void server.ended.then(() => {
     running = false
   })
-  afterFile(() => (running ? server.stop() : null))
+  afterFile(async () => {
+    if (running) await server.stop()
+    const said = [...unspoken].filter((text) => server.output().includes(text))
+    if (said.length > 0)
+      throw new Error(
+        `the log repeats ${said.length} secrets or prompts, such as one that begins with "${said[0]?.slice(0, 8)}"`,
+      )
+  })
   return { ...server, state }
 }
 
