@@ -46,6 +46,8 @@ export const LIMITS = {
   queueDefault: 1_000_000,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
+  /** The same in the answer to a submit, which must stay quick while many stand before it. */
+  queuePositionAtSubmit: 50,
 
   // ----------------------------------------------------------------------------------------------- scheduling
   /** Job actors in a lane: a Worker invocation may wait on six response headers at a time. */
@@ -60,6 +62,13 @@ export const LIMITS = {
   /** First and longest wait between a lane's tries to deliver its reports. */
   reportRetryMs: 100,
   reportRetryMaxMs: 10_000,
+  /**
+   * A paid result that is being stored becomes durable after this, unless its end is heard before. A crash within it costs
+   * what a crash just before the answer would have.
+   */
+  keepDelayMs: 20,
+  /** Progress waits this long for a newer state or the end of its attempt, so that quick attempts report once. */
+  progressDelayMs: 200,
   backoffBaseMs: 500,
   backoffMaxMs: 30_000,
   /** A wait a provider asks for, at most; a longer one is a broken header. */
@@ -100,6 +109,8 @@ export const LIMITS = {
   artifactBytes: 50 * 1024 * 1024,
   /** Held in memory only where the provider does not say how long the file is. */
   artifactUnknownLengthBytes: 25 * 1024 * 1024,
+  /** Up to this size a file is read and stored in one piece: six at once in a lane are 6 MiB. */
+  artifactHeldBytes: 1024 * 1024,
   imageSideMax: 16_384,
   artifactFetchTimeoutMs: 60_000,
   cancelTimeoutMs: 10_000,
