@@ -31,6 +31,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #parked = new Map<string, number>()
   /** Attempts with a row. */
   readonly #kept = new Set<string>()
+  /** What is to be kept unless its attempt is over in a moment. */
+  readonly #unkept = new Map<string, { actor: Actor; resume: string }>()
   /** Rows whose attempt has ended and was heard. */
   readonly #forgettable: AttemptRef[] = []
   #alarmAt: number | null = null
@@ -81,6 +83,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#actors.clear()
     this.#parked.clear()
     this.#kept.clear()
+    this.#unkept.clear()
     this.#forgettable.length = 0
     this.#alarmAt = null
     await this.ctx.storage.deleteAlarm()
@@ -185,9 +188,15 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   /** A commit of its own for what is over in a moment would cost more than the rest of a quick attempt. */
   #keepSoon(ref: string, actor: Actor, resume: string): void {
-    setTimeout(() => {
+    if (this.#unkept.size === 0) setTimeout(() => this.#keepUnkept(), LIMITS.keepDelayMs)
+    this.#unkept.set(ref, { actor, resume })
+  }
+
+  #keepUnkept(): void {
+    for (const [ref, { actor, resume }] of this.#unkept) {
       if (this.#actors.get(ref) === actor || this.#outbox.holds(actor.assignment)) this.#keep(actor, resume, Date.now())
-    }, LIMITS.keepDelayMs)
+    }
+    this.#unkept.clear()
   }
 
   #forgetNow(ref: AttemptRef): void {
