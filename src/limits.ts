@@ -47,6 +47,42 @@ export const LIMITS = {
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
 
+  // ---------------------------------------------------------------------------------------- text and embeddings
+  /** A chat's or embedding's body: images come inline. A Worker has 128 MB for all requests it serves at a time. */
+  chatBodyBytes: 16 * 1024 * 1024,
+  messagesPerChat: 4_096,
+  partsPerMessage: 256,
+  /** Of one text in a message: more than a million tokens, the longest context there is. */
+  chatTextCharacters: 8_000_000,
+  /** One image as a `data:` URI: 6 MB of picture, where the narrowest provider takes 5. */
+  imageDataUriCharacters: 8 * 1024 * 1024,
+  imageUrlCharacters: 8_192,
+  /** OpenAI's own bounds. */
+  toolsPerChat: 128,
+  toolCallsPerMessage: 128,
+  choicesPerChat: 128,
+  stopSequences: 4,
+  topLogprobs: 20,
+  /** A tool's parameters or a `json_schema`, as JSON. */
+  schemaBytes: 64 * 1024,
+  /** State of a provider's own that goes back with an assistant's message, such as signed reasoning. */
+  extraContentBytes: 256 * 1024,
+  toolArgumentsCharacters: 1_000_000,
+  stopCharacters: 256,
+  logitBiases: 1_024,
+  outputTokensMax: 1_000_000,
+  modelNameCharacters: 128,
+  descriptionCharacters: 8_192,
+  identifierCharacters: 512,
+  /** A client waits on the line: longer work is a job. */
+  chatDeadlineMaxSeconds: 3_600,
+  /** OpenAI's own: inputs of one call, tokens of one input. */
+  embeddingInputs: 2_048,
+  embeddingTokens: 8_192,
+  embeddingDimensions: 16_384,
+  /** One event of a provider's stream; the largest carry a whole tool call or an image. */
+  streamEventCharacters: 4 * 1024 * 1024,
+
   // ----------------------------------------------------------------------------------------------- scheduling
   /** Job actors in a lane: a Worker invocation may wait on six response headers at a time. */
   actorsPerLane: 6,
