@@ -37,6 +37,8 @@ export type ChatCall = {
   card: ChatCard
   input: ChatInput
   stream: boolean
+  /** The client's `stream_options.include_obfuscation`; the provider's default where it said nothing. */
+  includeObfuscation?: boolean | undefined
   /** Without a slash at its end. */
   baseUrl: string
   secret: string
@@ -122,6 +124,8 @@ export type ChatCard = {
   /** `temperature`, `top_p`, penalties. */
   sampling: boolean
   logprobs: boolean
+  /** Other fields of the input that it does not take, where its provider does. */
+  without?: readonly (keyof ChatInput)[]
   /** 1 (draft) to 5 (best): our own ranking, for `prefer: quality`. */
   qualityRank: number
   /** What a short answer usually takes, in milliseconds: our own estimate. */
