@@ -130,6 +130,11 @@ export const LIMITS = {
   providerTimeoutMaxMs: 600_000,
   /** A provider's JSON answer. */
   providerAnswerBytes: 4 * 1024 * 1024,
+  /** An answer that holds its pictures in base64: all of them are in memory at once, twice while they are read. */
+  inlineImagesBytes: 32 * 1024 * 1024,
+  /** Pixels of all pictures of such an answer: a photo takes up to 3.3 bytes each as PNG in base64, the others a fifth. */
+  inlinePngPixels: 9_500_000,
+  inlinePixels: 36_000_000,
   redirects: 3,
 
   // ------------------------------------------------------------------------------------------------- artifacts
