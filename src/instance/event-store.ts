@@ -7,7 +7,7 @@ import { LIMITS } from '../limits.ts'
 
 const EventRow = v.object({
   seq: v.number(),
-  job: v.string(),
+  job: v.nullable(v.string()),
   type: v.picklist(DURABLE_EVENTS),
   at_ms: v.number(),
   data: v.string(),
@@ -26,9 +26,10 @@ export class EventStore {
     this.#sql = sql
   }
 
+  /** `job` is null where the event concerns the whole instance. */
   append(
     seq: number,
-    job: { id: string; project: string | null },
+    job: { id: string; project: string | null } | null,
     type: DurableEvent,
     atMs: number,
     data: { [key: string]: Json },
@@ -36,13 +37,13 @@ export class EventStore {
     this.#sql.exec(
       'INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, ?, ?, ?, ?, ?)',
       seq,
-      job.id,
-      job.project,
+      job?.id ?? null,
+      job?.project ?? null,
       type,
       atMs,
       JSON.stringify(data),
     )
-    return { seq, type, job: job.id, at: new Date(atMs).toISOString(), data }
+    return { seq, type, job: job?.id ?? null, at: new Date(atMs).toISOString(), data }
   }
 
   /** First and last number kept; `last` is 0 before the first event. */

@@ -46,6 +46,8 @@ const AttemptRow = v.object({
   number: count,
   model: v.string(),
   credential: v.string(),
+  /** The number of the secret with which it began. */
+  secret: count,
   reason: v.string(),
   started_at_ms: count,
   ended_at_ms: time,
@@ -56,7 +58,14 @@ const AttemptRow = v.object({
 })
 export type AttemptRow = v.InferOutput<typeof AttemptRow>
 
-const RunningRow = v.object({ id: v.string(), attempt: count, lane: count, model: v.string(), started_at_ms: count })
+const RunningRow = v.object({
+  id: v.string(),
+  attempt: count,
+  lane: count,
+  model: v.string(),
+  credential: v.string(),
+  started_at_ms: count,
+})
 export type RunningRow = v.InferOutput<typeof RunningRow>
 
 /** What the job asked for beyond its input, as one JSON column. */
@@ -211,13 +220,21 @@ export class JobStore {
     )
   }
 
-  openAttempt(job: string, number: number, model: string, credential: string, reason: string, now: number): void {
+  openAttempt(
+    job: string,
+    number: number,
+    model: string,
+    credential: { name: string; secret: number },
+    reason: string,
+    now: number,
+  ): void {
     this.#sql.exec(
-      'INSERT INTO attempts (job, number, model, credential, reason, started_at_ms) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
       job,
       number,
       model,
-      credential,
+      credential.name,
+      credential.secret,
       reason,
       now,
     )
@@ -256,7 +273,7 @@ export class JobStore {
 
   running(): RunningRow[] {
     return this.#sql
-      .exec(`SELECT jobs.id, jobs.attempt, jobs.lane, jobs.model, attempts.started_at_ms FROM jobs
+      .exec(`SELECT jobs.id, jobs.attempt, jobs.lane, jobs.model, attempts.credential, attempts.started_at_ms FROM jobs
          JOIN attempts ON attempts.job = jobs.id AND attempts.number = jobs.attempt WHERE jobs.status = 'running'`)
       .toArray()
       .map((row) => v.parse(RunningRow, row))

@@ -383,6 +383,6 @@ describe('a provider’s own Retry-After', () => {
 })
 
 test('rate limits cost no attempt, every other fault costs one', () => {
-  for (const code of ATTEMPT_FAULT_CODES) expect(countsAsAttempt(code)).toBe(code !== 'provider_rate_limited')
+  for (const code of ATTEMPT_FAULT_CODES) expect(countsAsAttempt({ code })).toBe(code !== 'provider_rate_limited')
   expect(decide(job({ attempts: 3 }), failed('provider_rate_limited'), [], NOW, HALF).next).toBe('retry')
 })
