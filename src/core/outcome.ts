@@ -15,7 +15,7 @@ export const FAULT_TABLE: Record<
   { retry: Retry; fallback: Fallback; breaker: Breaker; bought: 'nothing' | 'unknown' }
 > = {
   provider_rate_limited: { retry: 'after_reset', fallback: 'if_sooner', breaker: 'slows', bought: 'nothing' },
-  provider_quota_exhausted: { retry: 'no', fallback: 'yes', breaker: 'opens', bought: 'nothing' },
+  provider_quota_exhausted: { retry: 'next_credential', fallback: 'yes', breaker: 'opens', bought: 'nothing' },
   provider_auth_failed: { retry: 'next_credential', fallback: 'yes', breaker: 'disables', bought: 'nothing' },
   provider_unavailable: { retry: 'backoff', fallback: 'yes', breaker: 'counts', bought: 'nothing' },
   provider_timeout: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
