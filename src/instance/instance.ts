@@ -415,7 +415,10 @@ export class Instance extends DurableObject<Env> {
   /** Whatever still holds an older secret learns of the new one at once, and by alarm where that does not succeed. */
   #tellLanes(parts: Parts): void {
     parts.sealing.replaced()
-    const told = this.#seal(parts).catch((error) => this.#logFault(parts, 'instance.sealing_failed', error))
+    const told = this.#seal(parts).catch((error) => {
+      this.#logFault(parts, 'instance.sealing_failed', error)
+      this.#wake(systemAmbient.now() + LIMITS.renewRetryMs)
+    })
     this.ctx.waitUntil(told)
   }
 
