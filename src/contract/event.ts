@@ -9,6 +9,7 @@ export const DURABLE_EVENTS = [
   'job.failed',
   'job.canceled',
   'job.replayed',
+  'budget.alert',
 ] as const
 export type DurableEvent = (typeof DURABLE_EVENTS)[number]
 const EVENT_TYPES = [...DURABLE_EVENTS, 'job.progress', 'stream.gap'] as const

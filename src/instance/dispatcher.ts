@@ -39,7 +39,8 @@ export class Dispatcher {
       if (outcome.started) {
         heads.take(row)
         serveJob(books.order(provider), row.priority, row.tag)
-      } else if (outcome.onlyModel) {
+      } else if (outcome.left) heads.take(row)
+      else if (outcome.onlyModel) {
         blocked.add(row.model)
         wakeAt = earliest(wakeAt, outcome.untilMs)
       } else return earliest(wakeAt, outcome.untilMs)
@@ -55,7 +56,11 @@ export class Dispatcher {
     return Math.max(1, Math.min(room, ROWS_AT_ONCE))
   }
 
-  #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {
+  /** `left`: the job may not begin and waits in this queue no more. */
+  #start(
+    row: JobRow,
+    now: number,
+  ): { started: true } | { started: false; left?: true; onlyModel: boolean; untilMs: number | null } {
     const { books, admin, jobs, ambient } = this.#desk
     const { usable, readyAtMs } = usableCredentials(books, row.provider, now)
     const credential = this.#ownerOf(row) ?? pickByWeight(usable, ambient.random())
@@ -71,6 +76,7 @@ export class Dispatcher {
     }
     const lane = laneWithRoom(books.lanes)
     if (lane === null) return { started: false, onlyModel: false, untilMs: null }
+    if (!this.#transitions.mayStart(row)) return { started: false, left: true, onlyModel: false, untilMs: null }
     for (const [i, { name, rules }] of limiters.entries()) {
       const load = admission.loads[i] ?? initialLoad()
       books.setLoad(name, load)
@@ -132,13 +138,19 @@ export class Dispatcher {
         identity: books.credentialName(row.provider, credential.name),
         sealed: { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext },
       },
-      maxCostMicros: wishesOf(row).maxCostMicros,
+      maxCostMicros: leftOfMaxCost(row),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,
       ...(webhook === null ? {} : { webhookUrl: webhook }),
     })
   }
+}
+
+/** `max_cost_usd` is of the whole job: what earlier attempts bought, or may have bought, counts. */
+const leftOfMaxCost = (row: JobRow): number | null => {
+  const { maxCostMicros } = wishesOf(row)
+  return maxCostMicros === null ? null : Math.max(0, maxCostMicros - row.spent_micros)
 }
 
 /** The first waiting jobs of each model and priority, read in pieces and only where they are asked for. */

@@ -13,6 +13,9 @@ const EventRow = v.object({
   data: v.string(),
 })
 
+/** In the column of what is told of no single job; the column was made without room for NULL. */
+const NO_JOB = ''
+
 /** What a subscriber may and wants to see: one job, one project, or all. */
 export type EventFilter = { job: string | null; project: string | null }
 
@@ -28,7 +31,7 @@ export class EventStore {
 
   append(
     seq: number,
-    job: { id: string; project: string | null },
+    job: { id: string | null; project: string | null },
     type: DurableEvent,
     atMs: number,
     data: { [key: string]: Json },
@@ -36,7 +39,7 @@ export class EventStore {
     this.#sql.exec(
       'INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, ?, ?, ?, ?, ?)',
       seq,
-      job.id,
+      job.id ?? NO_JOB,
       job.project,
       type,
       atMs,
@@ -97,7 +100,7 @@ const toEvent = (raw: Record<string, SqlStorageValue>): Event => {
   return {
     seq: row.seq,
     type: row.type,
-    job: row.job,
+    job: row.job === NO_JOB ? null : row.job,
     at: new Date(row.at_ms).toISOString(),
     data: JSON.parse(row.data) as Event['data'],
   }

@@ -351,6 +351,7 @@ export class Instance extends DurableObject<Env> {
     } catch (error) {
       parts.scheduler.takeEffects()
       parts.books.reload(parts.jobs, parts.events, parts.admin)
+      parts.accounts.reload()
       throw error
     }
     // What is done stays done: a fault from here on must not look like a transaction that was rolled back.

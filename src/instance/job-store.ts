@@ -10,6 +10,17 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const time = v.nullable(count)
 const text = v.nullable(v.string())
 
+/** A job's money: what its next or present attempt should cost, what is held for it and since which day, what is booked. */
+const moneyOfRow = {
+  estimate_micros: time,
+  held_micros: time,
+  held_day: text,
+  spent_micros: count,
+  /** The budget that it waits for. */
+  budget_scope: text,
+}
+export type MoneyOfRow = v.InferOutput<v.ObjectSchema<typeof moneyOfRow, undefined>>
+
 const JobRow = v.object({
   id: v.string(),
   status: v.picklist(STATUSES),
@@ -39,6 +50,9 @@ const JobRow = v.object({
   resume: text,
   output: text,
   fault: text,
+  ...moneyOfRow,
+  /** While it waits for a budget its deadline stands still: what was left of it. */
+  deadline_left_ms: time,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
 
@@ -86,6 +100,8 @@ export type NewJob = Omit<
   | 'resume'
   | 'output'
   | 'fault'
+  | 'deadline_left_ms'
+  | keyof MoneyOfRow
 >
 
 export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
@@ -100,11 +116,12 @@ export class JobStore {
     this.#sql = sql
   }
 
-  insert(job: NewJob): void {
+  insert(job: NewJob, money: MoneyOfRow): void {
     this.#sql.exec(
       `INSERT INTO jobs (id, status, due_at_ms, provider, model, tag, queued_at_ms, tokens, attempt, counted,
-         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata,
+         estimate_micros, held_micros, held_day, spent_micros, budget_scope)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       job.id,
       job.status,
       job.due_at_ms,
@@ -122,6 +139,11 @@ export class JobStore {
       job.input,
       job.wishes,
       job.metadata,
+      money.estimate_micros,
+      money.held_micros,
+      money.held_day,
+      money.spent_micros,
+      money.budget_scope,
     )
   }
 
@@ -175,10 +197,12 @@ export class JobStore {
     id: string,
     job: Lifecycle,
     place: { provider: string; tag: number; queuedAtMs: number; lane: number | null },
+    money: MoneyOfRow,
   ): void {
     this.#sql.exec(
       `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
-         counted = ?, started_at_ms = ?, ended_at_ms = ?, resume = ?, fault = ? WHERE id = ?`,
+         counted = ?, started_at_ms = ?, ended_at_ms = ?, resume = ?, fault = ?, estimate_micros = ?, held_micros = ?,
+         held_day = ?, spent_micros = ?, budget_scope = ? WHERE id = ?`,
       job.status,
       job.dueAtMs,
       place.provider,
@@ -192,8 +216,52 @@ export class JobStore {
       job.endedAtMs,
       job.resume,
       job.fault ? JSON.stringify(job.fault) : null,
+      money.estimate_micros,
+      money.held_micros,
+      money.held_day,
+      money.spent_micros,
+      money.budget_scope,
       id,
     )
+  }
+
+  /** `leftMs`: what of the deadline is kept while the job waits for its budget; null when it runs again. */
+  saveDeadline(id: string, deadlineAtMs: number, leftMs: number | null): void {
+    this.#sql.exec('UPDATE jobs SET deadline_at_ms = ?, deadline_left_ms = ? WHERE id = ?', deadlineAtMs, leftMs, id)
+  }
+
+  /** Jobs that wait for this budget, the oldest first, behind `after`. */
+  overBudget(scope: string, after: string, limit: number): JobRow[] {
+    return this.#rows(
+      'SELECT * FROM jobs INDEXED BY jobs_over_budget WHERE budget_scope = ? AND id > ? ORDER BY id LIMIT ?',
+      scope,
+      after,
+      limit,
+    )
+  }
+
+  /** Per budget: how many wait for it, and the least that one of them needs. At the actor's start only. */
+  budgetLines(): { scope: string; count: number; leastMicros: number }[] {
+    const Row = v.object({ scope: v.string(), count, leastMicros: count })
+    return this.#sql
+      .exec(
+        `SELECT budget_scope AS scope, count(*) AS count, coalesce(min(estimate_micros), 0) AS leastMicros FROM jobs
+         WHERE budget_scope IS NOT NULL GROUP BY budget_scope`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
+  }
+
+  /** What jobs that have not ended hold, by project and day. Scans the live jobs: at the actor's start and for a proof only. */
+  holds(): { project: string | null; day: string | null; micros: number }[] {
+    const Row = v.object({ project: text, day: text, micros: count })
+    return this.#sql
+      .exec(
+        `SELECT project, held_day AS day, sum(held_micros) AS micros FROM jobs
+         WHERE ended_at_ms IS NULL AND held_micros IS NOT NULL GROUP BY project, held_day`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
   }
 
   saveResult(
@@ -295,7 +363,7 @@ export class JobStore {
     return this.#sql
       .exec(
         `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
-         WHERE ended_at_ms IS NULL AND status <> 'scheduled' GROUP BY provider, priority, project`,
+         WHERE ended_at_ms IS NULL AND status <> 'scheduled' AND budget_scope IS NULL GROUP BY provider, priority, project`,
       )
       .toArray()
       .map((row) => v.parse(Row, row))
