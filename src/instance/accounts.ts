@@ -98,9 +98,10 @@ export class Accounts {
 
   /** What a new hold may take of a budget; infinite without one. */
   roomIn(scope: string, now: number): number {
+    const today = this.#today(now).key
     const account = this.ledger.get(scope)
     if (!account?.budget) return Number.POSITIVE_INFINITY
-    const { spentMicros, startedMicros } = usedIn(account, account.budget.window, this.#today(now).key)
+    const { spentMicros, startedMicros } = usedIn(account, account.budget.window, today)
     return account.budget.limitMicros - spentMicros - startedMicros - account.waitingMicros
   }
 
@@ -187,6 +188,7 @@ export class Accounts {
   mayHold(row: JobRow, model: string, now: number): Refusal | null {
     const scopes = scopesOf(row.project)
     const held = heldOf(row)
+    this.#today(now)
     moveHold(this.ledger, scopes, held, null)
     const refusal = this.#refusal(this.#needOf(row, this.#estimateOf(row, model)), shortForHold, now)
     moveHold(this.ledger, scopes, null, held)
@@ -214,8 +216,14 @@ export class Accounts {
 
   /** Writes the counters that this transaction moved, each once; tells the alerts that they reached. */
   flush(): Alert[] {
+    this.#writeCounters()
+    const touched = [...this.#unwritten].flatMap(([scope, days]) => [...days.keys()].map((day) => ({ scope, day })))
+    this.#unwritten.clear()
+    return touched.flatMap(({ scope, day }) => this.#alert(scope, day))
+  }
+
+  #writeCounters(): void {
     const { store } = this.#from
-    const alerts: Alert[] = []
     for (const [scope, days] of this.#unwritten) {
       const total = noSums()
       for (const [day, sums] of days) {
@@ -223,10 +231,7 @@ export class Accounts {
         addSums(total, sums)
       }
       if (total.attempts > 0) store.addSpending(scope, ALL_DAYS, total)
-      for (const day of days.keys()) alerts.push(...this.#alert(scope, day))
     }
-    this.#unwritten.clear()
-    return alerts
   }
 
   #alert(scope: string, day: string): Alert[] {
@@ -261,8 +266,10 @@ export class Accounts {
   #today(now: number): Day {
     const day = this.calendar().dayAt(now)
     if (`${monthOf(day.key)}-01` >= this.#loadedFrom) return day
-    this.flush()
+    this.#writeCounters()
+    const touched = [...this.#unwritten]
     this.reload()
+    for (const [scope, days] of touched) for (const key of days.keys()) this.#note([scope], key, noSums())
     return day
   }
 

@@ -12,8 +12,9 @@ type Line = {
   cursor: string | null
   /** Looks even where the room seems too small: the budget or its window has changed. */
   forced: boolean
-  /** The least need met on this walk along the line. */
+  /** The least need met on this walk along the line, and whether room was made behind it. */
   leastSeen: number
+  again: boolean
   windowKey: string
 }
 
@@ -51,8 +52,10 @@ export class BudgetLines {
     for (const scope of scopes) {
       const line = this.#lines.get(scope)
       if (!line) continue
-      line.cursor = ''
-      line.leastSeen = Number.POSITIVE_INFINITY
+      // A walk under way goes on to the end: where room is made all the time, those far behind would never be asked.
+      if (line.cursor !== null && !forced) line.again = true
+      else line.cursor = ''
+      if (line.cursor === '') line.leastSeen = Number.POSITIVE_INFINITY
       line.forced ||= forced
     }
   }
@@ -73,6 +76,7 @@ export class BudgetLines {
       if (line.cursor === null) continue
       if (!line.forced && accounts.roomIn(scope, now) < line.leastMicros) {
         line.cursor = null
+        line.again = false
         continue
       }
       const rows = jobs.overBudget(scope, line.cursor, LIMITS.budgetLooksPerTurn)
@@ -81,9 +85,12 @@ export class BudgetLines {
         line.cursor = rows.at(-1)?.id ?? null
         wakeAt = now
       } else {
-        line.cursor = null
-        line.forced = false
         line.leastMicros = line.leastSeen
+        line.forced = false
+        line.cursor = line.again ? '' : null
+        line.leastSeen = Number.POSITIVE_INFINITY
+        if (line.again) wakeAt = now
+        line.again = false
       }
     }
     return wakeAt
@@ -105,6 +112,7 @@ const newLine = (): Line => ({
   cursor: '',
   forced: true,
   leastSeen: Number.POSITIVE_INFINITY,
+  again: false,
   windowKey: '-',
 })
 

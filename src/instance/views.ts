@@ -17,7 +17,7 @@ import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
 /** Rows as clients see them. */
 
 export const isoTime = (ms: number): string => new Date(ms).toISOString()
-const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
+export const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
 
 export type JobContext = {
   instance: string
