@@ -1,15 +1,17 @@
 import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { BudgetView } from '../../../src/contract/budget.ts'
 import type { Job } from '../../../src/contract/job.ts'
 import { instanceStub, jobRequest, openSite, rowsOf, type Site, SYNC, withKey } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 import { budgetOf, expectRest, ledgerOf, setBudget } from '../support/money.ts'
+import { openSocket, openStream } from '../support/streams.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 /** 0.09 by the list, where a job with defaults is 0.06. */
-const DEAR = { input: { prompt: 'a lighthouse', provider_options: { ideogram: { mode: 'sync', rendering_speed: 'QUALITY' } } } }
+const DEAR = {
+  input: { prompt: 'a lighthouse', provider_options: { ideogram: { mode: 'sync', rendering_speed: 'QUALITY' } } },
+}
 
 let site: Site
 let provider: FakeIdeogram
@@ -32,7 +34,12 @@ describe('a budget', () => {
     const job = await site.begin()
     expect(job).toMatchObject({ held_usd: 0.06, estimate_usd: 0.06 })
     const refused = await refusal()
-    expect(refused).toMatchObject({ status: 402, code: 'budget_exceeded', type: 'insufficient_quota', source: 'switchyard' })
+    expect(refused).toMatchObject({
+      status: 402,
+      code: 'budget_exceeded',
+      type: 'insufficient_quota',
+      source: 'switchyard',
+    })
     expect(refused.details).toEqual({
       scope: 'instance',
       reason: 'limit',
@@ -76,7 +83,13 @@ describe('a budget', () => {
     await setBudget(site, 'instance', 0.05)
     const tenant = withKey(site, (await site.makeKey({ name: 'app', role: 'user', project: 'forge' })).key)
     const { details, message } = await refusal({}, tenant)
-    expect(details).toEqual({ scope: 'instance', reason: 'limit', window: 'total', estimate_usd: 0.06, resets_at: null })
+    expect(details).toEqual({
+      scope: 'instance',
+      reason: 'limit',
+      window: 'total',
+      estimate_usd: 0.06,
+      resets_at: null,
+    })
     expect(message).not.toContain('0.05')
   })
 
@@ -166,7 +179,9 @@ describe('what an attempt cost', () => {
   test('is presumed once and bought again where the job asks for it, within max_cost_usd', async () => {
     const unknown = () => new Response('{"broken', { headers: { 'content-type': 'application/json' } })
     provider.next.generate.push(unknown, unknown)
-    const job = await site.ended((await site.begin({ on_outcome_unknown: 'retry', max_cost_usd: 0.1, fallback: false })).id)
+    const job = await site.ended(
+      (await site.begin({ on_outcome_unknown: 'retry', max_cost_usd: 0.1, fallback: false })).id,
+    )
     expect(job).toMatchObject({ status: 'failed', error: { code: 'budget_exceeded', source: 'switchyard' } })
     expect(job.attempts).toHaveLength(1)
     await expectRest(site, { presumed_usd: 0.06, attempts: 1 })
@@ -183,10 +198,9 @@ describe('what an attempt cost', () => {
 
   test('of storing again is nothing: what is paid is settled once', async () => {
     await setBudget(site, 'instance', 0.06)
-    provider.next.image.push(failing(503), failing(503), failing(503), failing(503))
-    const job = await site.ended((await site.begin({ max_attempts: 5 })).id)
-    expect(job.status).toBe('succeeded')
-    expect(job.attempts.length).toBeGreaterThan(1)
+    provider.next.image.push(failing(503))
+    const job = await site.ended((await site.begin()).id)
+    expect(job.attempts.map(({ outcome }) => outcome)).toEqual(['artifact_failed', 'done'])
     await expectRest(site, { settled_usd: 0.06, attempts: 1 })
   })
 })
@@ -205,15 +219,13 @@ describe('max_cost_usd', () => {
 
 describe('an unknown price', () => {
   const unlisted = {
-    input: { prompt: 'x', provider_options: { ideogram: { mode: 'sync', rendering_speed: 'FLASH' } } },
+    input: { prompt: 'x', provider_options: { ideogram: { api: 'v1', rendering_speed: 'flash' } } },
   }
 
   test('is taken as it comes where nothing bounds it, and its real cost is booked', async () => {
     const job = await site.ended((await site.begin(unlisted)).id)
-    expect(job).toMatchObject({ status: 'succeeded', estimate_usd: null })
-    const ledger = await ledgerOf(site)
-    expect([ledger.held_usd, ledger.difference_usd, ledger.attempts]).toEqual([0, 0, 1])
-    expect(job.cost_usd === null ? ledger.unpriced_attempts : ledger.settled_usd).toBe(job.cost_usd ?? 1)
+    expect(job).toMatchObject({ status: 'succeeded', estimate_usd: null, cost_usd: null })
+    await expectRest(site, { settled_usd: 0, presumed_usd: 0, unpriced_attempts: 1, attempts: 1 })
   })
 
   test('is refused where a budget bounds it', async () => {
@@ -237,14 +249,42 @@ describe('an unknown price', () => {
   })
 })
 
-describe('a fallback or a reroute', () => {
-  const models = ['ideogram/ideogram-3', 'ideogram/ideogram-4']
+describe('a fallback to a dearer model', () => {
+  const dearer = { models: ['ideogram/ideogram-3', 'ideogram/ideogram-4-5'] }
 
-  test('to a model that has no room in the budget ends the job', async () => {
-    await setBudget(site, 'instance', 0.06)
+  test('is held for at its own price', async () => {
+    await setBudget(site, 'instance', 0.1)
     provider.next.generate.push(failing(400))
-    const job = await site.ended((await site.begin({ models, ...DEAR, max_cost_usd: null })).id.concat('')).catch(() => null)
-    expect(job).toBeNull()
+    const job = await site.ended((await site.begin(dearer)).id)
+    expect(job).toMatchObject({ status: 'succeeded', model: 'ideogram/ideogram-4-5', estimate_usd: 0.1 })
+    await expectRest(site, { attempts: 1, over_hold_usd: 0 })
+  })
+
+  test('ends the job where the budget has no room for it', async () => {
+    await setBudget(site, 'instance', 0.09)
+    provider.next.generate.push(failing(400))
+    const job = await site.ended((await site.begin(dearer)).id)
+    expect(job).toMatchObject({ status: 'failed', error: { code: 'budget_exceeded' }, cost_usd: 0, held_usd: null })
+    expect(job.attempts).toHaveLength(1)
+    await expectRest(site, { attempts: 0, counters_usd: 0 })
+  })
+
+  test('waits for room where jobs over budget wait', async () => {
+    await configure({ budget: { over: 'wait' } })
+    await setBudget(site, 'instance', 0.09)
+    provider.next.generate.push(failing(400))
+    const { id } = await site.begin(dearer)
+    const job = await eventually('it waits', async () => {
+      const now = await site.job(id)
+      return now.queue?.waiting_for === 'budget' ? now : null
+    })
+    expect(job).toMatchObject({ model: 'ideogram/ideogram-4-5', attempts: [{ outcome: 'provider_rejected' }] })
+    await setBudget(site, 'instance', 0.1)
+    expect(await site.ended(id)).toMatchObject({
+      status: 'succeeded',
+      attempts: [{}, { model: 'ideogram/ideogram-4-5' }],
+    })
+    await expectRest(site, { attempts: 1 })
   })
 })
 
@@ -257,7 +297,11 @@ describe('where jobs over budget wait', () => {
     await setBudget(site, 'project:forge', 0.06)
     await site.ended((await site.begin({ project: 'forge' })).id)
     const job = await site.begin({ project: 'forge' })
-    expect(job).toMatchObject({ status: 'queued', held_usd: null, queue: waiting('instance:prod:budget:project:forge') })
+    expect(job).toMatchObject({
+      status: 'queued',
+      held_usd: null,
+      queue: waiting('instance:prod:budget:project:forge'),
+    })
     expect(await budgetOf(site, 'project:forge')).toMatchObject({ waiting_jobs: 1, held_usd: 0 })
     expect((await site.ended((await site.begin({ project: 'other' })).id)).status).toBe('succeeded')
     await setBudget(site, 'project:forge', 0.12)
@@ -277,7 +321,10 @@ describe('where jobs over budget wait', () => {
     expect([(await site.job(second.id)).status, (await site.job(third.id)).status]).toEqual(['running', 'queued'])
     provider.release('generate')
     await site.ended(second.id)
-    expect(await site.job(third.id)).toMatchObject({ status: 'queued', queue: waiting('instance:prod:budget:instance') })
+    expect(await site.job(third.id)).toMatchObject({
+      status: 'queued',
+      queue: waiting('instance:prod:budget:instance'),
+    })
     await site.send('POST', `/jobs/${third.id}/cancel`)
     await expectRest(site, { settled_usd: 0.06 })
   })
@@ -348,7 +395,14 @@ describe('alerts', () => {
     expect((await told()).map(({ project, data }) => [project, JSON.parse(String(data))])).toEqual([
       [
         'forge',
-        { scope: 'project:forge', window: 'total', threshold: 0.5, spent_usd: 0.06, limit_usd: 0.12, window_start: null },
+        {
+          scope: 'project:forge',
+          window: 'total',
+          threshold: 0.5,
+          spent_usd: 0.06,
+          limit_usd: 0.12,
+          window_start: null,
+        },
       ],
     ])
     await evictDurableObject(instanceStub('prod'))
@@ -366,14 +420,24 @@ describe('alerts', () => {
     expect(await told()).toHaveLength(2)
   })
 
-  test('are events of no job in the stream of the instance', async () => {
-    await setBudget(site, 'instance', 0.1, { alert_at: [0.5] })
-    await site.ended((await site.begin()).id)
-    const response = await site.send<string>('GET', '/budgets')
-    expect((response.body as unknown as { data: BudgetView[] }).data).toMatchObject([{ scope: 'instance' }])
-    const events = await rowsOf('prod', 'SELECT seq, job FROM events ORDER BY seq')
-    expect(events.map(({ seq }) => seq)).toEqual(events.map((_event, i) => i + 1))
-    expect(events.at(-1)).toMatchObject({ job: '' })
+  test('are events of no job: of the instance for those who see all of it, of a project for its own clients', async () => {
+    await setBudget(site, 'instance', 0.12, { alert_at: [0.5] })
+    await setBudget(site, 'project:forge', 0.12, { alert_at: [0.1] })
+    const { key } = await site.makeKey({ name: 'app', role: 'user', project: 'forge' })
+    const all = await openStream(`${site.base}/events?after=0`, { key: site.key })
+    const own = await openSocket(`${site.base}/events?after=0`, { key })
+    await site.ended((await site.begin({ project: 'forge' })).id)
+    const alerts = (await all.until(5)).filter(({ type }) => type === 'budget.alert')
+    expect(alerts.map(({ job, data }) => [job, data['scope']])).toEqual([
+      [null, 'project:forge'],
+      [null, 'instance'],
+    ])
+    await site.ended((await site.begin({ project: 'forge' })).id)
+    const seen = (await own.until(7)).filter(({ type }) => type === 'budget.alert')
+    expect(seen.map(({ data }) => data['scope'])).toEqual(['project:forge'])
+    const late = await openStream(`${site.base}/events?after=0`, { key })
+    expect(await late.until(7)).toEqual(own.events)
+    await Promise.all([all.close(), own.close(), late.close()])
   })
 })
 

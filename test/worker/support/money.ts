@@ -4,7 +4,12 @@ import { must, type Site } from './client.ts'
 
 /** Budgets and books, as a client with an admin key sees them. */
 
-export const setBudget = async (site: Site, scope: string, limit_usd: number, more: object = {}): Promise<BudgetView> => {
+export const setBudget = async (
+  site: Site,
+  scope: string,
+  limit_usd: number,
+  more: object = {},
+): Promise<BudgetView> => {
   const json = { limit_usd, window: 'total', ...more }
   return (await must(200, site.send<BudgetView>('PUT', `/budgets/${scope}`, { json }))).body
 }
