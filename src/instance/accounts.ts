@@ -1,4 +1,4 @@
-import { type Fault, fault, type Result } from '../contract/fault.ts'
+import type { Fault, Result } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
@@ -17,7 +17,6 @@ import {
   moveHold,
   noSums,
   projectOf,
-  type Shortage,
   type Sums,
   scopesOf,
   shortForHold,
@@ -31,6 +30,7 @@ import { BudgetLines } from './budget-lines.ts'
 import { estimateMicros } from './estimate.ts'
 import type { JobRow, JobStore, MoneyOfRow, NewJob, Wishes } from './job-store.ts'
 import { ALL_DAYS, type LedgerStore } from './ledger-store.ts'
+import { overBudget, priceUnknown, tooDear } from './over-budget.ts'
 
 /** Why a job gets no money; `waitsFor` is the budget for which it may wait, as the instance is configured. */
 export type Refusal = { fault: Fault; waitsFor: string | null }
@@ -338,44 +338,3 @@ const moneyOf = (row: JobRow): MoneyOfRow => ({
 
 export const heldMicros = (account: Account): number =>
   [...account.runningMicros.values()].reduce((sum, micros) => sum + micros, account.waitingMicros)
-
-const priceUnknown = (scope: string): Fault =>
-  fault('budget_exceeded', 'The price of this job is not known, and a budget or max_cost_usd bounds it.', {
-    ...(scope === 'job' ? { param: 'max_cost_usd' } : {}),
-    details: { scope, reason: 'price_unknown' },
-  })
-
-const tooDear = (most: number, spent: number, estimate: number): Fault =>
-  fault('budget_exceeded', 'The job would cost more than its max_cost_usd.', {
-    param: 'max_cost_usd',
-    details: {
-      scope: 'job',
-      reason: 'limit',
-      limit_usd: microsToUsd(most),
-      spent_usd: microsToUsd(spent),
-      estimate_usd: microsToUsd(estimate),
-    },
-  })
-
-/** `hidden`: a client of one project is not told what the instance spends. */
-const overBudget = (shortage: Shortage, estimate: number, endMs: number | null, hidden: boolean): Fault => {
-  const { scope, budget, spentMicros, heldMicros: held } = shortage
-  const project = projectOf(scope)
-  const whose = project === null ? 'the instance' : `the project "${project}"`
-  return fault('budget_exceeded', `The budget of ${whose} has no room for this job.`, {
-    details: {
-      scope,
-      reason: 'limit',
-      window: budget.window,
-      ...(hidden
-        ? {}
-        : {
-            limit_usd: microsToUsd(budget.limitMicros),
-            spent_usd: microsToUsd(spentMicros),
-            held_usd: microsToUsd(held),
-          }),
-      estimate_usd: microsToUsd(estimate),
-      resets_at: endMs === null ? null : new Date(endMs).toISOString(),
-    },
-  })
-}

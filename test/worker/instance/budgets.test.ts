@@ -1,4 +1,4 @@
-import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/contract/job.ts'
 import { instanceStub, jobRequest, openSite, rowsOf, type Site, SYNC, withKey } from '../support/client.ts'
@@ -63,6 +63,19 @@ describe('a budget', () => {
     expect(await rowsOf('prod', 'SELECT id FROM jobs')).toEqual([])
     expect(await rowsOf('prod', 'SELECT seq FROM events')).toEqual([])
     await expectRest(site, { attempts: 0, counters_usd: 0 })
+  })
+
+  test('and its books are as before where a transaction fails', async () => {
+    await setBudget(site, 'instance', 0.12)
+    await site.ended((await site.begin()).id)
+    const exec = (query: string) =>
+      runInDurableObject(instanceStub('prod'), (_instance, { storage }) => void storage.sql.exec(query))
+    await exec("CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    expect((await site.submit()).status).toBe(500)
+    await exec('DROP TRIGGER broken')
+    await expectRest(site, { settled_usd: 0.06, counters_usd: 0.06 })
+    expect((await site.ended((await site.begin()).id)).status).toBe('succeeded')
+    await expectRest(site, { settled_usd: 0.12 })
   })
 
   test('of a project binds that project alone, and its jobs count in the instance too', async () => {
