@@ -141,6 +141,19 @@ export const LIMITS = {
   renewRetryMs: 5_000,
   /** Lanes told at once. */
   renewsAtOnce: 32,
+  // --------------------------------------------------------------------------------------------------- money
+  /** Largest budget: far below where integer micros lose precision, 9 billion US dollars. */
+  budgetUsd: 100_000_000,
+  /** Budgets of one instance; each is looked at in memory, and all are listed at once. */
+  budgetsPerInstance: 1_000,
+  projectsPerInstance: 1_000,
+  alertsPerBudget: 10,
+  /** Scopes that one answer of the ledger lists; the sums are over all of them. */
+  ledgerScopes: 1_000,
+  /** Longest that a job waits for its budget: longer than any month, so that the next window is always reached. */
+  budgetWaitMs: 32 * 24 * 60 * 60 * 1000,
+  /** Jobs that wait for their budget and are looked at in one turn, when there is room again. */
+  budgetLooksPerTurn: 64,
 
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */

@@ -12,6 +12,7 @@ export const DURABLE_EVENTS = [
   'credential.disabled',
   'credential.cooled',
   'credential.restored',
+  'budget.alert',
 ] as const
 export type DurableEvent = (typeof DURABLE_EVENTS)[number]
 const EVENT_TYPES = [...DURABLE_EVENTS, 'job.progress', 'stream.gap'] as const

@@ -1,7 +1,8 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
+import { BudgetPolicy } from './budget.ts'
 import { CredentialLimits, CredentialLive, CredentialUsage } from './credential.ts'
-import { integer, ModelName, Name, record, strictObject, Timestamp } from './fields.ts'
+import { integer, ModelName, Name, record, strictObject, Timestamp, TimeZone } from './fields.ts'
 import { InstanceId } from './ids.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
@@ -25,6 +26,9 @@ export const InstanceConfig = strictObject({
   ),
   /** Jobs that may wait at once. */
   queue_bound: v.optional(integer(1, LIMITS.queueDefault)),
+  /** IANA name; the calendar of budgets. UTC without one. */
+  time_zone: v.optional(TimeZone),
+  budget: v.optional(BudgetPolicy),
 })
 export type InstanceConfig = v.InferOutput<typeof InstanceConfig>
 

@@ -97,6 +97,10 @@ export const JobRecord = v.object({
   /** Models that could have been asked and were not, with the reason. */
   skipped: v.array(v.object({ model: v.string(), reason: v.string() })),
   cost_usd: v.nullable(v.number()),
+  /** Held of the budgets now; null where nothing is. */
+  held_usd: v.nullable(v.number()),
+  /** Expected price of the attempt under way or next; null where nobody knows. */
+  estimate_usd: v.nullable(v.number()),
   usage: v.nullable(v.object({ images: v.number() })),
   timing: v.object({
     queued_ms: v.nullable(v.number()),

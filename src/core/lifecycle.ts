@@ -43,6 +43,10 @@ export type JobEvent =
     }
   /** Another model takes a waiting job: its own provider cannot be called. */
   | { type: 'rerouted'; model: string; fault: Fault }
+  /** A waiting job may not begin before this time. */
+  | { type: 'postponed'; dueAtMs: number }
+  /** Switchyard itself lets it go no further. */
+  | { type: 'refused'; fault: Fault }
   | { type: 'cancel' }
   | { type: 'deadline' }
 
@@ -71,6 +75,10 @@ export const step = (job: Job, policy: Policy, event: JobEvent, now: number): St
       return job.status === 'running' ? afterFault(job, policy, event, now) : null
     case 'rerouted':
       return job.status === 'queued' ? rerouted(job, event.model, event.fault) : null
+    case 'postponed':
+      return job.status === 'queued' ? { job: { ...job, dueAtMs: event.dueAtMs }, emit: null } : null
+    case 'refused':
+      return ended(job, 'failed', event.fault, now)
     case 'cancel':
       return ended(job, 'canceled', { code: 'canceled', message: 'The job was canceled.', source: 'switchyard' }, now)
     case 'deadline':

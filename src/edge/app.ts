@@ -14,6 +14,7 @@ import { eventRoutes } from './events.ts'
 import { hookRoutes } from './hooks.ts'
 import { instanceRoutes } from './instances.ts'
 import { jobRoutes } from './jobs.ts'
+import { moneyRoutes } from './money.ts'
 import { openApi } from './openapi.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
@@ -52,6 +53,7 @@ export const ROUTES: Route[] = [
   ...artifactRoutes,
   ...hookRoutes,
   ...administrationRoutes,
+  ...moneyRoutes,
   ...sealingRoutes,
   ...registryRoutes,
 ]

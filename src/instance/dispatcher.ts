@@ -14,7 +14,9 @@ import { type Desk, type Transitions, wishesOf } from './transitions.ts'
 const ROWS_AT_ONCE = 64
 
 /** What a job that cannot start now holds up: nothing but itself, all jobs of its model, or all of its provider. */
-type Started = { started: true } | { started: false; holdsUp: 'job' | 'model' | 'provider'; untilMs: number | null }
+type Started =
+  | { started: true }
+  | { started: false; holdsUp: 'nobody' | 'job' | 'model' | 'provider'; untilMs: number | null }
 
 /** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
 export class Dispatcher {
@@ -56,6 +58,7 @@ export class Dispatcher {
         heads.take(row)
         serveJob(books.order(provider), row.priority, row.tag)
       } else if (outcome.holdsUp === 'provider') return earliest(wakeAt, outcome.untilMs)
+      else if (outcome.holdsUp === 'nobody') heads.take(row)
       else {
         wakeAt = earliest(wakeAt, outcome.untilMs)
         if (outcome.holdsUp === 'model' || !heads.skip(row)) blocked.add(row.model)
@@ -90,6 +93,8 @@ export class Dispatcher {
     }
     const lane = laneWithRoom(books.lanes)
     if (lane === null) return { started: false, holdsUp: 'provider', untilMs: null }
+    // It ends or waits for its budget, and has left the queue.
+    if (!this.#transitions.mayStart(row)) return { started: false, holdsUp: 'nobody', untilMs: null }
     for (const [i, { name, rules }] of limiters.entries()) {
       const load = admission.loads[i] ?? initialLoad()
       books.setLoad(name, load)
@@ -164,13 +169,19 @@ export class Dispatcher {
         sealed: sealOf(credential),
         secret: credential.secret,
       },
-      maxCostMicros: wishesOf(row).maxCostMicros,
+      maxCostMicros: leftOfMaxCost(row),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,
       ...(webhook === null ? {} : { webhookUrl: webhook }),
     })
   }
+}
+
+/** `max_cost_usd` is of the whole job: what earlier attempts bought, or may have bought, counts. */
+const leftOfMaxCost = (row: JobRow): number | null => {
+  const { maxCostMicros } = wishesOf(row)
+  return maxCostMicros === null ? null : Math.max(0, maxCostMicros - row.spent_micros)
 }
 
 /** The first waiting jobs of each model and priority, read in pieces and only where they are asked for. */

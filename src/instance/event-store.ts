@@ -31,16 +31,16 @@ export class EventStore {
     this.#sql = sql
   }
 
-  /** `job` is null where the event concerns the whole instance. */
+  /** `id` is null where the event concerns a project or, with no `project`, the whole instance. */
   append(
     seq: number,
-    job: { id: string; project: string | null } | null,
+    job: { id: string | null; project: string | null },
     type: DurableEvent,
     atMs: number,
     data: { [key: string]: Json },
   ): Event {
-    this.#unwritten.push([seq, job?.id ?? null, job?.project ?? null, type, atMs, JSON.stringify(data)])
-    return { seq, type, job: job?.id ?? null, at: new Date(atMs).toISOString(), data }
+    this.#unwritten.push([seq, job.id, job.project, type, atMs, JSON.stringify(data)])
+    return { seq, type, job: job.id, at: new Date(atMs).toISOString(), data }
   }
 
   /** Writes what was appended. A transaction ends with it. */

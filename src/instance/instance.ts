@@ -1,4 +1,12 @@
 import { DurableObject } from 'cloudflare:workers'
+import type {
+  BudgetRequest,
+  BudgetView,
+  LedgerView,
+  ProjectPatch,
+  ProjectRequest,
+  ProjectView,
+} from '../contract/budget.ts'
 import type { Sealing } from '../contract/credential.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type {
@@ -30,12 +38,15 @@ import { LIMITS } from '../limits.ts'
 import { deleteArtifacts } from '../storage/artifacts.ts'
 import { notHere, type Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
+import { listBudgets, readBudget, removeBudget, saveBudget } from './budgets.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Delivery, Hooks, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
+import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
+import { proveBooks } from './proof.ts'
 import { type JobRecords, readJob, readJobs, visible } from './reader.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
@@ -100,6 +111,8 @@ export class Instance extends DurableObject<Env> {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
       parts.books.weights = parts.identity.config.project_weights ?? {}
+      // Another calendar, or another rule for jobs over budget: what waits is looked at again.
+      this.#wake(systemAmbient.now())
       return ok(toWire(this.#view(parts)))
     })
   }
@@ -222,6 +235,48 @@ export class Instance extends DurableObject<Env> {
       parts.admin.insertTicket(digest, principal.keyId, now + LIMITS.ticketMs, now)
       return ok({ expires_at: isoTime(now + LIMITS.ticketMs) })
     })
+  }
+
+  // ------------------------------------------------------------------------------------------ money, projects
+
+  async budgets(caller: Caller): Promise<Result<BudgetView[]>> {
+    return this.#as(caller, 'admin', (parts, _principal, now) => ok(listBudgets(parts, now)))
+  }
+
+  async budget(caller: Caller, scope: string): Promise<Result<BudgetView>> {
+    return this.#as(caller, 'admin', (parts, _principal, now) => readBudget(parts, scope, now))
+  }
+
+  async setBudget(caller: Caller, scope: string, request: BudgetRequest): Promise<Result<BudgetView>> {
+    return this.#administer(caller, (parts, now) => saveBudget(parts, scope, request, now))
+  }
+
+  async deleteBudget(caller: Caller, scope: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => removeBudget(parts, scope))
+  }
+
+  async ledger(caller: Caller): Promise<Result<LedgerView>> {
+    return this.#as(caller, 'admin', (parts, _principal, now) => ok(proveBooks(parts, now)))
+  }
+
+  async projects(caller: Caller): Promise<Result<ProjectView[]>> {
+    return this.#as(caller, 'read', (parts, principal, now) => ok(listProjects(parts, principal, now)))
+  }
+
+  async project(caller: Caller, name: string): Promise<Result<ProjectView>> {
+    return this.#as(caller, 'read', (parts, principal, now) => readProject(parts, principal, name, now))
+  }
+
+  async createProject(caller: Caller, request: ProjectRequest): Promise<Result<ProjectView>> {
+    return this.#administer(caller, (parts, now) => createProject(parts, request, now))
+  }
+
+  async changeProject(caller: Caller, name: string, change: ProjectPatch): Promise<Result<ProjectView>> {
+    return this.#administer(caller, (parts, now) => changeProject(parts, name, change, now))
+  }
+
+  async deleteProject(caller: Caller, name: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => deleteProject(parts, name))
   }
 
   // ----------------------------------------------------------------------------------------------- providers
@@ -366,6 +421,7 @@ export class Instance extends DurableObject<Env> {
     } catch (error) {
       parts.scheduler.takeEffects()
       parts.books.reload(parts.jobs, parts.events, parts.admin)
+      parts.accounts.reload()
       throw error
     }
     // What is done stays done: a fault from here on must not look like a transaction that was rolled back.

@@ -10,6 +10,17 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const time = v.nullable(count)
 const text = v.nullable(v.string())
 
+/** A job's money: what its next or present attempt should cost, what is held for it and since which day, what is booked. */
+const moneyOfRow = {
+  estimate_micros: time,
+  held_micros: time,
+  held_day: text,
+  spent_micros: count,
+  /** The budget that it waits for. */
+  budget_scope: text,
+}
+export type MoneyOfRow = v.InferOutput<v.ObjectSchema<typeof moneyOfRow, undefined>>
+
 const JobRow = v.object({
   id: v.string(),
   status: v.picklist(STATUSES),
@@ -40,6 +51,9 @@ const JobRow = v.object({
   output: text,
   fault: text,
   open_attempt: text,
+  ...moneyOfRow,
+  /** While it waits for a budget its deadline stands still: what was left of it. */
+  deadline_left_ms: time,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
 
@@ -107,6 +121,8 @@ export type NewJob = Omit<
   | 'output'
   | 'fault'
   | 'open_attempt'
+  | 'deadline_left_ms'
+  | keyof MoneyOfRow
 >
 
 export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
@@ -166,8 +182,8 @@ export class JobStore {
     }
   }
 
-  insert(job: NewJob): void {
-    this.#rows.set(job.id, { ...NOTHING_YET, ...job })
+  insert(job: NewJob, money: MoneyOfRow): void {
+    this.#rows.set(job.id, { ...NOTHING_YET, ...job, ...money })
     this.#fresh.add(job.id)
     this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
     this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
@@ -235,6 +251,7 @@ export class JobStore {
     id: string,
     job: Lifecycle,
     place: { provider: string; tag: number; queuedAtMs: number; lane: number | null },
+    money: MoneyOfRow,
   ): void {
     this.#dueFloor = lower(this.#dueFloor, job.dueAtMs)
     this.#change(id, {
@@ -251,7 +268,50 @@ export class JobStore {
       ended_at_ms: job.endedAtMs,
       resume: job.resume,
       fault: job.fault ? JSON.stringify(job.fault) : null,
+      ...money,
     })
+  }
+
+  /** `leftMs`: what of the deadline is kept while the job waits for its budget; null when it runs again. */
+  saveDeadline(id: string, deadlineAtMs: number, leftMs: number | null): void {
+    this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
+    this.#change(id, { deadline_at_ms: deadlineAtMs, deadline_left_ms: leftMs })
+  }
+
+  /** Jobs that wait for this budget, the oldest first, behind `after`. */
+  overBudget(scope: string, after: string, limit: number): JobRow[] {
+    return this.#touched(
+      'SELECT * FROM jobs INDEXED BY jobs_over_budget WHERE budget_scope = ? AND id > ? ORDER BY id LIMIT ?',
+      scope,
+      after,
+      limit,
+    )
+  }
+
+  /** Per budget: how many wait for it, and the least that one of them needs. At the actor's start only. */
+  budgetLines(): { scope: string; count: number; leastMicros: number }[] {
+    this.flush()
+    const Row = v.object({ scope: v.string(), count, leastMicros: count })
+    return this.#sql
+      .exec(
+        `SELECT budget_scope AS scope, count(*) AS count, coalesce(min(estimate_micros), 0) AS leastMicros FROM jobs
+         WHERE budget_scope IS NOT NULL GROUP BY budget_scope`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
+  }
+
+  /** What jobs that have not ended hold, by project and day. Scans the live jobs: at the actor's start and for a proof only. */
+  holds(): { project: string | null; day: string | null; micros: number }[] {
+    this.flush()
+    const Row = v.object({ project: text, day: text, micros: count })
+    return this.#sql
+      .exec(
+        `SELECT project, held_day AS day, sum(held_micros) AS micros FROM jobs
+         WHERE ended_at_ms IS NULL AND held_micros IS NOT NULL GROUP BY project, held_day`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
   }
 
   saveResult(
@@ -375,7 +435,7 @@ export class JobStore {
     return this.#sql
       .exec(
         `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
-         WHERE ended_at_ms IS NULL AND status <> 'scheduled' GROUP BY provider, priority, project`,
+         WHERE ended_at_ms IS NULL AND status <> 'scheduled' AND budget_scope IS NULL GROUP BY provider, priority, project`,
       )
       .toArray()
       .map((row) => v.parse(Row, row))
@@ -456,37 +516,11 @@ export class JobStore {
   }
 
   #create(row: JobRow): void {
-    this.#sql.exec(
-      `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`,
-      ...valuesOf(row),
-    )
+    this.#sql.exec(INSERT, ...COLUMNS.map((column) => row[column]))
   }
 
   #write(row: JobRow): void {
-    this.#sql.exec(
-      `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
-         counted = ?, started_at_ms = ?, ended_at_ms = ?, provider_ms = ?, store_ms = ?, cost_micros = ?, resume = ?,
-         output = ?, fault = ?, open_attempt = ? WHERE id = ?`,
-      row.status,
-      row.due_at_ms,
-      row.provider,
-      row.model,
-      row.tag,
-      row.queued_at_ms,
-      row.lane,
-      row.attempt,
-      row.counted,
-      row.started_at_ms,
-      row.ended_at_ms,
-      row.provider_ms,
-      row.store_ms,
-      row.cost_micros,
-      row.resume,
-      row.output,
-      row.fault,
-      row.open_attempt,
-      row.id,
-    )
+    this.#sql.exec(UPDATE, ...CHANGING.map((column) => row[column]), row.id)
   }
 
   #select(query: string, ...bindings: (string | number | null)[]): JobRow[] {
@@ -504,7 +538,11 @@ export class JobStore {
 }
 
 const COLUMNS = Object.keys(JobRow.entries) as (keyof JobRow)[]
-const valuesOf = (row: JobRow) => COLUMNS.map((column) => row[column])
+/** What a job is asked for does not change, and is the longest part of its row. */
+const FIXED: (keyof JobRow)[] = ['id', 'type', 'project', 'request_id', 'input', 'wishes', 'metadata', 'created_at_ms']
+const CHANGING = COLUMNS.filter((column) => !FIXED.includes(column))
+const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
+const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
 
 const NOTHING_YET = {
   lane: null,
@@ -519,6 +557,7 @@ const NOTHING_YET = {
   output: null,
   fault: null,
   open_attempt: null,
+  deadline_left_ms: null,
 } as const
 
 const openAttemptOf = (row: JobRow | null): AttemptRow | null =>

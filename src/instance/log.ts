@@ -1,13 +1,14 @@
 import type { Event } from '../contract/event.ts'
 
-const WARNINGS = new Set<Event['type']>(['job.failed', 'credential.disabled', 'credential.cooled'])
+const WARNINGS = new Set<Event['type']>(['job.failed', 'credential.disabled', 'credential.cooled', 'budget.alert'])
 
 /**
- * One JSON line per transition of a job or a credential, for `wrangler tail --format json`. It holds ids and codes, never a
- * prompt, a secret or a message that could repeat one.
+ * One JSON line per durable event, for `wrangler tail --format json`. It holds ids and codes, never a prompt, a secret or a
+ * message that could repeat one.
  */
 export const logTransition = (instance: string, event: Event, requestId: string): void => {
-  const { code, attempt, model, retry_in_ms, from, to, cost_usd, provider, credential, until } = event.data
+  const { code, attempt, model, retry_in_ms, from, to, cost_usd, provider, credential, until, scope, threshold } =
+    event.data
   console.log(
     JSON.stringify({
       level: WARNINGS.has(event.type) ? 'warn' : 'info',
@@ -15,8 +16,8 @@ export const logTransition = (instance: string, event: Event, requestId: string)
       instance,
       job: event.job ?? undefined,
       seq: event.seq,
-      request_id: requestId,
-      ...{ code, attempt, model, retry_in_ms, from, to, cost_usd, provider, credential, until },
+      request_id: requestId || undefined,
+      ...{ code, attempt, model, retry_in_ms, from, to, cost_usd, provider, credential, until, scope, threshold },
     }),
   )
 }

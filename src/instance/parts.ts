@@ -4,6 +4,7 @@ import type { Env } from '../env.ts'
 import { providerOf } from '../providers/registry.ts'
 import { migrate } from '../storage/migrations.ts'
 import { Access } from './access.ts'
+import { Accounts } from './accounts.ts'
 import { AdminStore } from './admin-store.ts'
 import { Administration } from './administration.ts'
 import { systemAmbient } from './ambient.ts'
@@ -12,6 +13,7 @@ import { Broadcast } from './broadcast.ts'
 import { EventStore } from './event-store.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
+import { LedgerStore } from './ledger-store.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
 import { Sealing } from './sealing.ts'
@@ -33,6 +35,8 @@ export type Parts = {
   jobs: JobStore
   events: EventStore
   books: Books
+  ledger: LedgerStore
+  accounts: Accounts
   access: Access
   administration: Administration
   scheduler: Scheduler
@@ -57,6 +61,9 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const events = new EventStore(sql)
   const books = new Books(identity.id)
   books.reload(jobs, events, admin)
+  const ledger = new LedgerStore(sql)
+  const accounts = new Accounts({ store: ledger, jobs, config: () => identity.config, ambient: systemAmbient })
+  accounts.reload()
   const access = new Access()
   access.reload(admin)
   const scheduler = new Scheduler({
@@ -64,6 +71,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     events,
     admin,
     books,
+    accounts,
     ambient: systemAmbient,
     webhookUrl: webhookUrls(env, identity.id),
   })
@@ -74,6 +82,8 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     jobs,
     events,
     books,
+    ledger,
+    accounts,
     access,
     administration: new Administration(admin, books, scheduler.credentials),
     scheduler,

@@ -55,6 +55,7 @@ const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: number):
     instance: parts.identity.id,
     progress,
     ahead,
+    budgetStartMs: row.budget_scope === null ? null : (parts.accounts.windowOf(row.budget_scope, now)?.endMs ?? null),
     books: parts.books,
     now,
   })

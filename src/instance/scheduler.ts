@@ -3,6 +3,7 @@ import type { ImageInput } from '../contract/image.ts'
 import type { AttemptEnd, AttemptRef, RateHint } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
+import { projectOf } from '../core/ledger.ts'
 import type { JobEvent } from '../core/lifecycle.ts'
 import type { Alternative } from '../core/outcome.ts'
 import { writeResume } from '../job/resume.ts'
@@ -11,7 +12,7 @@ import { findModel } from '../providers/registry.ts'
 import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from './availability.ts'
 import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
-import type { AttemptRow, JobRow, NewJob } from './job-store.ts'
+import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-store.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
 
@@ -42,8 +43,8 @@ export class Scheduler {
     return this.#transitions.takeEffects()
   }
 
-  submit(job: NewJob): void {
-    this.#transitions.insert(job)
+  submit(job: NewJob, money: MoneyOfRow): void {
+    this.#transitions.insert(job, money)
     this.#dispatcher.startAtOnce(job.id, this.#desk.ambient.now())
   }
 
@@ -99,15 +100,19 @@ export class Scheduler {
    * every provider with room gets the jobs whose turn it is. Returns when the actor must wake again, or null.
    */
   turn(): number | null {
-    const { jobs, books, ambient } = this.#desk
+    const { jobs, books, accounts, ambient } = this.#desk
     const now = ambient.now()
     for (const row of jobs.due(now)) this.#transitions.apply(row, { type: 'due' })
     for (const row of jobs.overdue(now)) this.#transitions.apply(row, { type: 'deadline' })
-    let wakeAt = earliest(jobs.nextDue(), jobs.nextDeadline(), this.credentials.turn(now))
+    const budgetAt = accounts.lines.wake(accounts, jobs, this.#transitions, now)
+    let wakeAt = earliest(budgetAt, jobs.nextDue(), jobs.nextDeadline(), this.credentials.turn(now))
     for (const provider of books.setups.keys()) {
       wakeAt = earliest(wakeAt, this.#offer(provider, now))
     }
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
+    for (const { scope, data } of accounts.flush()) {
+      this.#transitions.announce('budget.alert', data, '', projectOf(scope))
+    }
     return wakeAt
   }
 
@@ -132,8 +137,9 @@ export class Scheduler {
       providerMs: end.providerMs,
       storeMs: end.storeMs,
     })
-    if (end.fault) this.#transitions.apply(row, this.#failed(row, attempts, end.fault, end.resume))
-    else this.#transitions.apply(row, { type: 'done' }, { cost_usd: usd(costMicros), output: end.output })
+    const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end.resume) : { type: 'done' }
+    const data = end.fault ? {} : { cost_usd: usd(costMicros), output: end.output }
+    this.#transitions.apply(row, event, data, null, end.costMicros)
   }
 
   /** An adapter that can find a lost create is asked before anyone says that nothing is known. */

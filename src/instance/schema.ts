@@ -77,6 +77,43 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
     `,
   },
   {
+    id: 2,
+    description: 'money: holds of jobs, ledger, spending by day, budgets, projects',
+    // The ledger has a line per attempt that bought something, each once by its key, in the order of the days. Old lines
+    // may be folded into one of kind 'carried' per day and project (job '', attempt 0) with the sums of what it stands
+    // for: one INSERT … SELECT … GROUP BY day, project and one DELETE. Sums, and so the proof of the books, stay.
+    sql: `
+      ALTER TABLE jobs ADD COLUMN estimate_micros INTEGER;
+      ALTER TABLE jobs ADD COLUMN held_micros INTEGER;
+      ALTER TABLE jobs ADD COLUMN held_day TEXT;
+      ALTER TABLE jobs ADD COLUMN spent_micros INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE jobs ADD COLUMN budget_scope TEXT;
+      ALTER TABLE jobs ADD COLUMN deadline_left_ms INTEGER;
+      CREATE INDEX jobs_over_budget ON jobs (budget_scope, id) WHERE budget_scope IS NOT NULL;
+
+      CREATE TABLE ledger (
+        day TEXT NOT NULL, project TEXT NOT NULL, job TEXT NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL,
+        settled_micros INTEGER NOT NULL, presumed_micros INTEGER NOT NULL, over_hold_micros INTEGER NOT NULL,
+        unpriced INTEGER NOT NULL, attempts INTEGER NOT NULL, held_micros INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        PRIMARY KEY (day, project, job, attempt)
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE spending (
+        scope TEXT NOT NULL, day TEXT NOT NULL,
+        settled_micros INTEGER NOT NULL, presumed_micros INTEGER NOT NULL, over_hold_micros INTEGER NOT NULL,
+        unpriced INTEGER NOT NULL, attempts INTEGER NOT NULL,
+        PRIMARY KEY (scope, day)
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE budgets (
+        scope TEXT PRIMARY KEY, limit_micros INTEGER NOT NULL, time_window TEXT NOT NULL, alert_at TEXT NOT NULL,
+        alerted TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE projects (name TEXT PRIMARY KEY, created_at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    `,
+  },
+  {
     id: 4,
     description: 'limits, numbers and uses of credentials; whose secret an attempt used',
     // The index holds only jobs that go on from an earlier attempt: others cost it nothing.

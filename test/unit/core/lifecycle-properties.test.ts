@@ -24,6 +24,7 @@ const anyEvent: fc.Arbitrary<JobEvent> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<JobEvent>({ type: 'due' }) },
   { weight: 5, arbitrary: fc.constant<JobEvent>({ type: 'claimed' }) },
   { weight: 1, arbitrary: fc.constantFrom<JobEvent>({ type: 'done' }, { type: 'cancel' }, { type: 'deadline' }) },
+  { weight: 1, arbitrary: fc.nat({ max: 60_000 }).map((ms) => ({ type: 'postponed' as const, dueAtMs: NOW + ms })) },
   {
     weight: 1,
     arbitrary: fc.constantFrom('second/model', 'third/model').map((model) => ({
