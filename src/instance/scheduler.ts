@@ -67,7 +67,7 @@ export class Scheduler {
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
     const startedAtMs = attempts.at(-1)?.started_at_ms ?? 0
-    releaseProbes(this.#desk, row.provider)
+    releaseProbes(this.#desk, row)
     const isUndelivered = laneBornAtMs + CLOCK_SKEW_MS < startedAtMs
     const problem = isUndelivered
       ? fault('provider_unavailable', 'The attempt never reached the process that should have run it.')

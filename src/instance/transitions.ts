@@ -1,7 +1,7 @@
 import type { DurableEvent, Event } from '../contract/event.ts'
 import type { Fault } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
-import type { Assignment, AttemptRef } from '../contract/rpc.ts'
+import { type Assignment, type AttemptRef, refText } from '../contract/rpc.ts'
 import { release } from '../core/admission.ts'
 import { releaseProbe } from '../core/breaker.ts'
 import { tagJob } from '../core/fair-queue.ts'
@@ -136,7 +136,7 @@ export class Transitions {
       fault: null,
     })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
-    releaseProbes(this.#desk, row.provider)
+    releaseProbes(this.#desk, row)
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })
     this.#effects.stop.set(row.lane, stops)
@@ -154,12 +154,15 @@ export class Transitions {
   }
 }
 
-/** A probe that ended without a verdict, canceled or lost: the next call probes. */
-export const releaseProbes = ({ books, admin }: Desk, provider: string): void => {
+/**
+ * The attempt ended without a verdict, canceled, lost or of no account: where it was the probe of a breaker, the next call
+ * probes. What another attempt probes is not its business.
+ */
+export const releaseProbes = ({ books, admin }: Desk, { id, attempt, provider }: JobRow): void => {
   for (const [name, breaker] of books.breakers) {
-    const released = releaseProbe(breaker)
     const isOurs = name === books.limiter(provider) || name.startsWith(`${books.limiter(provider)}:`)
-    if (released === breaker || !isOurs) continue
+    const released = isOurs ? releaseProbe(breaker, refText({ job: id, attempt })) : breaker
+    if (released === breaker) continue
     books.breakers.set(name, released)
     admin.saveBreaker(name, released)
   }

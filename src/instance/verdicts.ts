@@ -1,12 +1,12 @@
 import type { Fault } from '../contract/fault.ts'
 import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { pause, relax, slow } from '../core/admission.ts'
-import { type Breaker, type BreakerEvent, releaseProbe, stepBreaker } from '../core/breaker.ts'
+import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { recordRun } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import type { JobRow } from './job-store.ts'
-import type { Desk } from './transitions.ts'
+import { type Desk, releaseProbes } from './transitions.ts'
 
 /**
  * What an attempt's end says about its provider: limits narrow or widen, breakers open or close, a credential is switched
@@ -29,6 +29,9 @@ export class Verdicts {
     if (end.rate) this.hint(row.model, end.rate)
     const current = credential !== null && this.#isCurrent(row.provider, credential, startedAtMs) ? credential : null
     this.#breakers(row.provider, current, meaning)
+    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict. So does what failed
+    // for another reason than the credential: whoever uses it next probes it.
+    releaseProbes(this.#desk, row)
     if (meaning === 'disables' && current !== null) this.#disable(row.provider, current)
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
   }
@@ -63,13 +66,9 @@ export class Verdicts {
     const ofCredential = credential === null ? null : books.credentialName(provider, credential)
     if (meaning === 'counts') this.#step(ofProvider, 'failure')
     else if (meaning === 'no') this.#step(ofProvider, 'success')
-    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict.
-    else this.#set(ofProvider, releaseProbe(books.breaker(ofProvider)))
     if (ofCredential === null) return
     if (meaning === 'opens') this.#step(ofCredential, 'trip')
     else if (meaning === 'no') this.#step(ofCredential, 'success')
-    // What failed was not the credential: whoever uses it next probes it.
-    else this.#set(ofCredential, releaseProbe(books.breaker(ofCredential)))
   }
 
   #step(name: string, event: BreakerEvent): void {
