@@ -55,6 +55,10 @@ export const LIMITS = {
   claimsPerTurn: 256,
   /** Silence of a lane after which the Instance asks it what became of its attempts. */
   leaseMs: 10_000,
+  /** A lane that reports all the time is asked this often whether it still knows all its attempts. */
+  laneCheckMs: 30_000,
+  /** Wait for a lane's answer to what became of its attempts, which it gives from memory, and for its verdict to be written. */
+  laneAnswerMs: 4_000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */

@@ -1,7 +1,7 @@
-import { runInDurableObject } from 'cloudflare:test'
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { instanceStub, jobRequest, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
-import { eventually } from '../support/clock.ts'
+import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -65,6 +65,61 @@ describe('what became of an attempt', () => {
       attempts: [{ outcome: 'deadline_exceeded' }],
     })
     await eventually('the call is ended', () => provider.aborted === 1)
+  })
+})
+
+describe('an end that is told', () => {
+  test('moves the job to a model whose rate frees at a fraction of a millisecond', async () => {
+    // A seventh of a minute is no whole number of milliseconds.
+    const models = { 'ideogram-4': { limits: { requests_per_minute: 7 } } }
+    expect((await site.send('PUT', '/providers/ideogram', { json: { models } })).status).toBe(200)
+    await site.ended((await site.begin({ models: ['ideogram/ideogram-4'] })).id)
+    provider.next.generate.push(failing(400))
+    const job = await site.begin({ models: ['ideogram/ideogram-3', 'ideogram/ideogram-4'] })
+    await eventually('the fallback', async () => (await site.job(job.id)).model === 'ideogram/ideogram-4')
+    expect(await site.job(job.id)).toMatchObject({ status: 'queued', attempts: [{ outcome: 'provider_rejected' }] })
+    const [event] = await rowsOf('prod', "SELECT data FROM events WHERE type = 'job.fallback'")
+    expect(JSON.parse(String(event?.['data'])).retry_in_ms).toSatisfy(Number.isInteger)
+  })
+
+  test('keeps to itself where it cannot be written: the other ends of the same report are, and it is told again', async () => {
+    const exec = (query: string) =>
+      runInDurableObject(instanceStub('prod'), (_instance, { storage }) => void storage.sql.exec(query))
+    provider.hold('generate')
+    const [stuck, free] = [await site.begin(), await site.begin()]
+    await eventually('both calls hang', () => provider.open.generate === 2)
+    await exec(`CREATE TRIGGER broken BEFORE UPDATE ON attempts WHEN NEW.job = '${stuck.id}'
+      BEGIN SELECT RAISE(ABORT, 'no room'); END`)
+    provider.release('generate')
+    expect((await site.ended(free.id)).status).toBe('succeeded')
+    expect((await site.job(stuck.id)).status).toBe('running')
+    await exec('DROP TRIGGER broken')
+    expect((await site.ended(stuck.id)).attempts).toMatchObject([{ outcome: 'done' }])
+    expect(provider.accepted).toHaveLength(2)
+  })
+})
+
+describe('a turn by alarm that fails', () => {
+  test('is tried again soon, then ever more seldom, and what was due runs once it succeeds', async () => {
+    const exec = (query: string) =>
+      runInDurableObject(instanceStub('prod'), (_instance, { storage }) => void storage.sql.exec(query))
+    const wait = () => runInDurableObject(instanceStub('prod'), (_instance, { storage }) => storage.getAlarm())
+    const job = await site.begin({ not_before: inFuture(DAY_MS) })
+    await exec("CREATE TRIGGER broken BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    // So far ahead that no alarm of the test rings by itself.
+    const clock = movableClock()
+    clock.advance(2 * DAY_MS)
+    const now = clock.freeze()
+    for (const ms of [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+      await runDurableObjectAlarm(instanceStub('prod'))
+      const at = ((await wait()) ?? 0) - now
+      expect(at).toBeGreaterThanOrEqual(ms * 0.8)
+      expect(at).toBeLessThanOrEqual(ms * 1.2)
+    }
+    expect((await site.job(job.id)).status).toBe('scheduled')
+    await exec('DROP TRIGGER broken')
+    await runDurableObjectAlarm(instanceStub('prod'))
+    expect((await site.job(job.id)).status).not.toBe('scheduled')
   })
 })
 
