@@ -41,6 +41,8 @@ export const LIMITS = {
   notBeforeMaxMs: 30 * 24 * 60 * 60 * 1000,
   attemptsDefault: 3,
   attemptsMax: 10,
+  /** Rate-limited attempts kept per job and model: enough to see how it began and how it goes; more than the backoff counts. */
+  rateLimitedAttemptsKept: 10,
   maxCostUsd: 10_000,
   /** Jobs waiting in one instance before `queue_full`. */
   queueDefault: 1_000_000,

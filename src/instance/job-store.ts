@@ -247,6 +247,11 @@ export class JobStore {
     )
   }
 
+  /** The numbers of the others stay as they are, so that what is left out can be seen. */
+  forgetAttempt(job: string, number: number): void {
+    this.#sql.exec('DELETE FROM attempts WHERE job = ? AND number = ?', job, number)
+  }
+
   attempts(job: string): AttemptRow[] {
     return this.#sql
       .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)

@@ -119,6 +119,7 @@ export class Scheduler {
     const attempts: AttemptRow[] = open.map((item) =>
       item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
     )
+    if (outcome === 'provider_rate_limited') this.#thin(row, attempts)
     const costMicros = sumOf(attempts)
     jobs.saveResult(row.id, {
       output: end.output ? JSON.stringify(end.output) : null,
@@ -128,6 +129,18 @@ export class Scheduler {
     })
     if (end.fault) this.#transitions.apply(row, this.#failed(row, attempts, end.fault, end.resume))
     else this.#transitions.apply(row, { type: 'done' }, { cost_usd: usd(costMicros), output: end.output })
+  }
+
+  /**
+   * A job may wait for days before a provider that says "too fast" again and again: of such attempts at a model the first
+   * and the latest are kept. They bought nothing, and their number goes on.
+   */
+  #thin(row: JobRow, attempts: AttemptRow[]): void {
+    const alike = attempts.filter(
+      (item) => item.model === row.model && item.outcome === 'provider_rate_limited' && item.cost_micros === 0,
+    )
+    for (const { number } of alike.slice(1, 1 - LIMITS.rateLimitedAttemptsKept))
+      this.#desk.jobs.forgetAttempt(row.id, number)
   }
 
   /** An adapter that can find a lost create is asked before anyone says that nothing is known. */

@@ -1,5 +1,6 @@
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { LIMITS } from '../../../src/limits.ts'
 import { instanceStub, jobRequest, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
@@ -42,6 +43,31 @@ describe('what became of an attempt', () => {
     expect(job.status).toBe('succeeded')
     expect(job.attempts.map(({ outcome }) => outcome)).toEqual(['provider_rate_limited', 'done'])
     expect(job.timing.total_ms).toBeGreaterThanOrEqual(1000)
+  })
+
+  test('a rate limit met again and again for hours leaves a short record that tells how many attempts there were', async () => {
+    const clock = movableClock()
+    clock.freeze()
+    const busy = failing(429, { reject_reason: 'inflight_limit' }, { 'retry-after': '3600' })
+    const made = 3 * LIMITS.rateLimitedAttemptsKept
+    provider.next.generate.push(...Array.from({ length: made }, () => busy))
+    const waits = await site.begin({ deadline_s: 7 * 24 * 60 * 60 })
+    for (let attempt = 1; attempt <= made; attempt += 1) {
+      await eventually(`attempt ${attempt} is turned away`, async () => {
+        const { status, attempts } = await site.job(waits.id)
+        return status === 'queued' && attempts.at(-1)?.number === attempt
+      })
+      clock.advance(60 * 60 * 1000)
+      await runDurableObjectAlarm(instanceStub('prod'))
+    }
+    const done = await site.ended(waits.id)
+    expect(done).toMatchObject({ status: 'succeeded', cost_usd: 0.06, attempts_left_out: made - 10 })
+    const numbers = done.attempts.map(({ number }) => number)
+    expect(numbers).toEqual([1, ...Array.from({ length: 9 }, (_, i) => made - 8 + i), made + 1])
+    expect(done.attempts.map(({ outcome }) => outcome)).toEqual([
+      ...Array.from({ length: 10 }, () => 'provider_rate_limited'),
+      'done',
+    ])
   })
 
   test('a rejection for safety is final and repeats no word of the prompt', async () => {
