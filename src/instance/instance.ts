@@ -480,11 +480,12 @@ export class Instance extends DurableObject<Env> {
     }
     let more = true
     while (more) more = (await deleteArtifacts(this.env.ARTIFACTS, parts.identity.id)).more
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
+    // Only now may the instance be founded anew: what is new must not be wiped.
     this.#parts = null
     this.#hooks = null
     this.#alarmAt = null
-    await this.ctx.storage.deleteAlarm()
-    await this.ctx.storage.deleteAll()
   }
 }
 
