@@ -118,6 +118,10 @@ export const LIMITS = {
   subscribersPerInstance: 10_000,
   /** Events sent to one subscriber in one go while it catches up. */
   replayEvents: 500,
+  /** What may wait for a slow reader of a stream before it is dropped: a go of catching up always fits. */
+  streamBacklogBytes: 4 * 1024 * 1024,
+  /** What a socket is sent while its client says nothing; the platform does not show how much of it is still under way. */
+  socketUnheardBytes: 16 * 1024 * 1024,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 
