@@ -61,6 +61,8 @@ export const LIMITS = {
   laneCheckMs: 30_000,
   /** Wait for a lane's answer to what became of its attempts, which it gives from memory, and for its verdict to be written. */
   laneAnswerMs: 4_000,
+  /** A waiting job whose row cannot be read is looked at again after this time, until its deadline. */
+  unreadableRetryMs: 10 * 60 * 1000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */

@@ -3,6 +3,7 @@ import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contr
 import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
+import { JSON_COLUMNS, Unreadable } from './unreadable.ts'
 
 /** All SQL about jobs, their attempts and idempotency keys. Rows are parsed where they are read. */
 
@@ -41,6 +42,7 @@ const JobRow = v.object({
   fault: text,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
+const CarefulRow = v.object({ ...JobRow.entries, ...JSON_COLUMNS })
 
 const AttemptRow = v.object({
   number: count,
@@ -88,12 +90,27 @@ export type NewJob = Omit<
   | 'fault'
 >
 
+const SetAside = v.object({
+  id: v.string(),
+  project: text,
+  request_id: v.string(),
+  provider: v.string(),
+  attempt: count,
+})
+/** A job that was ended without being read. */
+export type SetAside = v.InferOutput<typeof SetAside>
+
+const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
+
 export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
 
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
 const SCAN = 5_000
 
 export class JobStore {
+  readonly unreadable = new Unreadable()
+  /** Looks into JSON columns too: set where a turn has failed, which a row may be to blame for. */
+  careful = false
   readonly #sql: SqlStorage
 
   constructor(sql: SqlStorage) {
@@ -128,6 +145,11 @@ export class JobStore {
   find(id: string): JobRow | null {
     const [row] = this.#sql.exec('SELECT * FROM jobs WHERE id = ?', id)
     return row ? v.parse(JobRow, row) : null
+  }
+
+  /** As `find`, and null too where it cannot be read. */
+  findReadable(id: string): JobRow | null {
+    return this.#rows('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
   }
 
   /** The little that progress needs to know of a running job. */
@@ -253,27 +275,57 @@ export class JobStore {
   }
 
   attempts(job: string): AttemptRow[] {
-    return this.#sql
-      .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)
-      .toArray()
-      .map((row) => v.parse(AttemptRow, row))
+    const rows = this.#sql.exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job).toArray()
+    return rows.flatMap((row) => {
+      const parsed = v.safeParse(AttemptRow, row)
+      return parsed.success ? [parsed.output] : []
+    })
+  }
+
+  /**
+   * A row that cannot be read. One that waits is put off, for a version that can read it, or whoever mends it, may come
+   * before its deadline. After that, and where it runs or its state is unknown, it ends as failed, with what is no JSON
+   * replaced, and is answered. Null where there is nothing to do yet.
+   */
+  setAside(id: string, problem: Fault, now: number): 'put off' | SetAside | null {
+    const putOff = this.#sql.exec(
+      `UPDATE jobs SET due_at_ms = min(deadline_at_ms, ?) WHERE id = ? AND status IN ('queued', 'scheduled')
+       AND deadline_at_ms > ?`,
+      now + LIMITS.unreadableRetryMs,
+      id,
+      now,
+    )
+    if (putOff.rowsWritten > 0) return 'put off'
+    const [ended] = this.#sql.exec(
+      `UPDATE jobs SET status = 'failed', due_at_ms = NULL, lane = NULL, ended_at_ms = ?, resume = NULL, output = NULL,
+         fault = ?, input = iif(json_valid(input), input, '{}'), metadata = iif(json_valid(metadata), metadata, '{}'),
+         wishes = iif(json_valid(wishes), wishes, '{"skipped":[]}')
+       WHERE id = ? AND ended_at_ms IS NULL AND (deadline_at_ms <= ? OR status NOT IN ('queued', 'scheduled', 'running'))
+       RETURNING id, project, request_id, provider, attempt`,
+      now,
+      JSON.stringify(problem),
+      id,
+      now,
+    )
+    return ended ? v.parse(SetAside, ended) : null
   }
 
   running(): RunningRow[] {
-    return this.#sql
+    const rows = this.#sql
       .exec(`SELECT jobs.id, jobs.attempt, jobs.lane, jobs.model, attempts.started_at_ms FROM jobs
          JOIN attempts ON attempts.job = jobs.id AND attempts.number = jobs.attempt WHERE jobs.status = 'running'`)
       .toArray()
-      .map((row) => v.parse(RunningRow, row))
+    return this.unreadable.readable(RunningRow, rows)
   }
 
   /** Counts per provider and status of everything that has not ended. Scans the live jobs: at the actor's start only. */
   liveCounts(): { provider: string; status: Status; count: number }[] {
-    const Row = v.object({ provider: v.string(), status: v.picklist(STATUSES), count })
+    const Row = v.object({ provider: v.string(), status: v.string(), count })
     return this.#sql
       .exec('SELECT provider, status, count(*) AS count FROM jobs WHERE ended_at_ms IS NULL GROUP BY provider, status')
       .toArray()
       .map((row) => v.parse(Row, row))
+      .flatMap((row) => (isStatus(row.status) ? [{ ...row, status: row.status }] : []))
   }
 
   /** Per provider, model, priority and minute since when they wait: how many could start. At the actor's start only. */
@@ -285,7 +337,7 @@ export class JobStore {
          WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, model, priority, minute`,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
   /** Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project. At the actor's start only. */
@@ -303,7 +355,7 @@ export class JobStore {
          WHERE ended_at_ms IS NULL AND status <> 'scheduled' GROUP BY provider, priority, project`,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
   /** Jobs of the same model and priority that stand before this one, counted up to a bound. */
@@ -324,7 +376,7 @@ export class JobStore {
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     const before = filter.before ?? 'job_~'
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
-    const rows = this.#rows(
+    const rows = this.#carefully(
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
        WHERE (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR project = ?5) LIMIT ?6`,
       before,
@@ -366,11 +418,13 @@ export class JobStore {
     this.#sql.exec('INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)', scope, key, fingerprint, job, now)
   }
 
+  /** Where the JSON columns are read too. */
+  #carefully(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+    return this.unreadable.readable(CarefulRow, this.#sql.exec(query, ...bindings).toArray())
+  }
+
   #rows(query: string, ...bindings: (string | number | null)[]): JobRow[] {
-    return this.#sql
-      .exec(query, ...bindings)
-      .toArray()
-      .map((row) => v.parse(JobRow, row))
+    return this.unreadable.readable(this.careful ? CarefulRow : JobRow, this.#sql.exec(query, ...bindings).toArray())
   }
 
   #number(query: string, ...bindings: (string | number | null)[]): number | null {

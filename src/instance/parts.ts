@@ -66,6 +66,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     access,
     administration: new Administration(admin, books),
     scheduler: new Scheduler({
+      instance: identity.id,
       jobs,
       events,
       admin,

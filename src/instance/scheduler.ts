@@ -11,6 +11,7 @@ import { findModel } from '../providers/registry.ts'
 import { candidatesFor, providerReadyAt, usableCredentials } from './availability.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, NewJob } from './job-store.ts'
+import { logUnreadable } from './log.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
 
@@ -49,7 +50,7 @@ export class Scheduler {
   /** An attempt ended. Late news, of an attempt that is no longer the job's, changes nothing. */
   end(ref: AttemptRef, end: AttemptEnd): void {
     const { jobs } = this.#desk
-    const row = jobs.find(ref.job)
+    const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
     const attempt = attempts.at(-1)
@@ -63,7 +64,7 @@ export class Scheduler {
    */
   lose(ref: AttemptRef, laneBornAtMs: number): void {
     const { jobs } = this.#desk
-    const row = jobs.find(ref.job)
+    const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
     const startedAtMs = attempts.at(-1)?.started_at_ms ?? 0
@@ -102,7 +103,22 @@ export class Scheduler {
       wakeAt = earliest(wakeAt, this.#offer(provider, now))
     }
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
-    return wakeAt
+    jobs.careful = false
+    return this.#setAside(now) ? now : wakeAt
+  }
+
+  /** Rows that this turn could not read leave its way; the books, in which they stood, are made anew. True where one did. */
+  #setAside(now: number): boolean {
+    const { instance, jobs, events, admin, books } = this.#desk
+    let changed = false
+    for (const { id, columns, isNew } of jobs.unreadable.take()) {
+      if (isNew) logUnreadable(instance, id, columns)
+      const aside = jobs.setAside(id, UNREADABLE, now)
+      if (aside !== null && aside !== 'put off') this.#transitions.ended(aside, UNREADABLE)
+      changed ||= aside !== null
+    }
+    if (changed) books.reload(jobs, events, admin)
+    return changed
   }
 
   #close(row: JobRow, open: AttemptRow[], end: AttemptEnd): void {
@@ -226,6 +242,9 @@ export class Scheduler {
     this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
   }
 }
+
+/** Honest for a job that ran as for one that never did: its record is all that is known of it. */
+const UNREADABLE = fault('outcome_unknown', 'The record of the job cannot be read: what became of it is not known.')
 
 /** Clocks of two machines may differ by this much. */
 const CLOCK_SKEW_MS = 1_000

@@ -10,7 +10,7 @@ import type { AdminStore } from './admin-store.ts'
 import type { Ambient } from './ambient.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
-import type { JobRow, JobStore, NewJob, Wishes } from './job-store.ts'
+import type { JobRow, JobStore, NewJob, SetAside, Wishes } from './job-store.ts'
 
 /** What a transaction asks the world to do once it is committed. */
 export type Effects = {
@@ -23,6 +23,7 @@ const noEffects = (): Effects => ({ events: [], assign: new Map(), stop: new Map
 
 /** The database, its mirror, and the world's time and chance: what every decision is made and written with. */
 export type Desk = {
+  instance: string
   jobs: JobStore
   events: EventStore
   admin: AdminStore
@@ -92,6 +93,20 @@ export class Transitions {
     return true
   }
 
+  /** A job that nobody could read has been ended. */
+  ended(job: SetAside, fault: Fault): void {
+    const { jobs, ambient } = this.#desk
+    jobs.closeAttempt(job.id, job.attempt, {
+      at: ambient.now(),
+      outcome: 'outcome_unknown',
+      providerRequestId: null,
+      costMicros: null,
+      fault,
+    })
+    releaseProbes(this.#desk, job)
+    this.#tell(job, 'job.failed', { code: fault.code, message: fault.message })
+  }
+
   assign(lane: number, assignment: Assignment): void {
     const assignments = this.#effects.assign.get(lane) ?? []
     assignments.push(assignment)
@@ -158,7 +173,10 @@ export class Transitions {
  * The attempt ended without a verdict, canceled, lost or of no account: where it was the probe of a breaker, the next call
  * probes. What another attempt probes is not its business.
  */
-export const releaseProbes = ({ books, admin }: Desk, { id, attempt, provider }: JobRow): void => {
+export const releaseProbes = (
+  { books, admin }: Desk,
+  { id, attempt, provider }: Pick<JobRow, 'id' | 'attempt' | 'provider'>,
+): void => {
   for (const [name, breaker] of books.breakers) {
     const isOurs = name === books.limiter(provider) || name.startsWith(`${books.limiter(provider)}:`)
     const released = isOurs ? releaseProbe(breaker, refText({ job: id, attempt })) : breaker
