@@ -41,6 +41,8 @@ export const LIMITS = {
   notBeforeMaxMs: 30 * 24 * 60 * 60 * 1000,
   attemptsDefault: 3,
   attemptsMax: 10,
+  /** Rate-limited attempts kept per job and model: enough to see how it began and how it goes; more than the backoff counts. */
+  rateLimitedAttemptsKept: 10,
   maxCostUsd: 10_000,
   /** Jobs waiting in one instance before `queue_full`. */
   queueDefault: 1_000_000,
@@ -93,6 +95,12 @@ export const LIMITS = {
   claimsPerTurn: 256,
   /** Silence of a lane after which the Instance asks it what became of its attempts. */
   leaseMs: 10_000,
+  /** A lane that reports all the time is asked this often whether it still knows all its attempts. */
+  laneCheckMs: 30_000,
+  /** Wait for a lane's answer to what became of its attempts, which it gives from memory, and for its verdict to be written. */
+  laneAnswerMs: 4_000,
+  /** A waiting job whose row cannot be read is looked at again after this time, until its deadline. */
+  unreadableRetryMs: 10 * 60 * 1000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */
@@ -186,6 +194,10 @@ export const LIMITS = {
   subscribersPerInstance: 10_000,
   /** Events sent to one subscriber in one go while it catches up. */
   replayEvents: 500,
+  /** What may wait for a slow reader of a stream before it is dropped: a go of catching up always fits. */
+  streamBacklogBytes: 4 * 1024 * 1024,
+  /** What a socket is sent while its client says nothing; the platform does not show how much of it is still under way. */
+  socketUnheardBytes: 16 * 1024 * 1024,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 

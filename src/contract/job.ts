@@ -94,6 +94,8 @@ export const JobRecord = v.object({
   model: v.nullable(v.string()),
   progress: v.number(),
   attempts: v.array(AttemptView),
+  /** Attempts that were made and are not shown: a rate limit met again and again. */
+  attempts_left_out: v.number(),
   /** Models that could have been asked and were not, with the reason. */
   skipped: v.array(v.object({ model: v.string(), reason: v.string() })),
   cost_usd: v.nullable(v.number()),

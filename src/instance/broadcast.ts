@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { type Event, endsJob } from '../contract/event.ts'
 import { LIMITS } from '../limits.ts'
 import type { EventFilter, EventStore } from './event-store.ts'
+import { heardOn, isFull, STREAM_QUEUE, socketSubscriber, streamSubscriber } from './subscribers.ts'
 
 /**
  * Subscribers and what they are sent. Each has a cursor, the number up to which it has seen the story. One that has
@@ -16,7 +17,7 @@ export type Subscription = {
   cursor: number
 }
 
-type Subscriber = Subscription & {
+export type Subscriber = Subscription & {
   live: boolean
   send(event: Event, text: string): void
   end(code: number, reason: string): void
@@ -47,7 +48,9 @@ export class Broadcast {
     // The actor hibernates only when it is idle, and then everybody had caught up.
     for (const socket of state.getWebSockets()) {
       const attached = v.safeParse(Attachment, socket.deserializeAttachment())
-      if (attached.success) this.#add(socketSubscriber(socket, { ...attached.output, cursor: head() }, true), socket)
+      if (!attached.success) continue
+      const subscription = { ...attached.output, cursor: head() }
+      this.#add(socketSubscriber(socket, subscription, true, heardOn(state, socket, true)), socket)
     }
   }
 
@@ -69,7 +72,8 @@ export class Broadcast {
       this.#state.acceptWebSocket(server)
       server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
     } else this.#acceptAwake(server)
-    const subscriber = socketSubscriber(server, subscription, false)
+    const heard = heardOn(this.#state, server, filter.job === null)
+    const subscriber = socketSubscriber(server, subscription, false, heard)
     this.#add(subscriber, server)
     this.#begin(subscriber, ended)
     return new Response(null, { status: 101, webSocket: client })
@@ -80,10 +84,12 @@ export class Broadcast {
     let subscriber: Subscriber | undefined
     let keepAlive: ReturnType<typeof setInterval> | undefined
     const encoder = new TextEncoder()
-    const stream = new ReadableStream<Uint8Array>({
+    const source: UnderlyingSource<Uint8Array> = {
       start: (controller) => {
         subscriber = streamSubscriber(controller, encoder, subscription, () => clearInterval(keepAlive))
-        keepAlive = setInterval(() => controller.enqueue(encoder.encode(': keep-alive\n\n')), LIMITS.sseKeepAliveMs)
+        keepAlive = setInterval(() => {
+          if (!isFull(controller)) controller.enqueue(encoder.encode(': keep-alive\n\n'))
+        }, LIMITS.sseKeepAliveMs)
         this.#add(subscriber)
         this.#begin(subscriber, ended)
       },
@@ -91,8 +97,8 @@ export class Broadcast {
         clearInterval(keepAlive)
         if (subscriber) this.#all.delete(subscriber)
       },
-    })
-    return new Response(stream, {
+    }
+    return new Response(new ReadableStream(source, STREAM_QUEUE), {
       headers: {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
@@ -217,33 +223,3 @@ export class Broadcast {
 
 const sees = (filter: EventFilter, job: string | null, project: string | null): boolean =>
   (filter.job === null || filter.job === job) && (filter.project === null || filter.project === project)
-
-const socketSubscriber = (socket: WebSocket, subscription: Subscription, live: boolean): Subscriber => ({
-  ...subscription,
-  live,
-  send: (_event, text) => socket.send(text),
-  end: (code, reason) => socket.close(code, reason),
-})
-
-/** Bytes that may wait for a slow reader of a stream before it is dropped; it can resume where it was. */
-const STREAM_BACKLOG = 1024
-
-const streamSubscriber = (
-  controller: ReadableStreamDefaultController<Uint8Array>,
-  encoder: TextEncoder,
-  subscription: Subscription,
-  stop: () => void,
-): Subscriber => ({
-  ...subscription,
-  live: false,
-  send: (event, text) => {
-    // The default queue counts chunks.
-    if ((controller.desiredSize ?? 0) < -STREAM_BACKLOG) throw new Error('the reader is too slow')
-    const id = event.type === 'job.progress' ? '' : `id: ${event.seq}\n`
-    controller.enqueue(encoder.encode(`${id}event: ${event.type}\ndata: ${text}\n\n`))
-  },
-  end: () => {
-    stop()
-    controller.close()
-  },
-})

@@ -1,3 +1,4 @@
+import { refText } from '../contract/rpc.ts'
 import { admit, initialLoad, slotsOf, withinReach } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
@@ -83,7 +84,8 @@ export class Dispatcher {
     if (!picked.credential) return { started: false, holdsUp: owner ? 'job' : 'provider', untilMs: picked.untilMs }
     const { credential } = picked
     const breakerName = books.limiter(row.provider)
-    const passage = passBreaker(books.breaker(breakerName), now)
+    const probe = refText({ job: row.id, attempt: row.attempt + 1 })
+    const passage = passBreaker(books.breaker(breakerName), now, probe)
     if (!passage.passes) return { started: false, holdsUp: 'provider', untilMs: passage.untilMs }
     const limiters = [...books.limiters(row.model), picked.limiter]
     const admission = admit(limiters, row.tokens, now)
@@ -102,7 +104,7 @@ export class Dispatcher {
       if (rules.rates.length > 0) admin.saveLimiter(name, load)
     }
     this.#probe(breakerName, passage.breaker)
-    this.#probeCredential(row.provider, credential, now)
+    this.#probeCredential(row.provider, credential, probe, now)
     this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
     jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
     books.holdCredential(row.id, picked.limiter.name)
@@ -145,9 +147,9 @@ export class Dispatcher {
     admin.saveBreaker(name, breaker)
   }
 
-  #probeCredential(provider: string, credential: CredentialRow, now: number): void {
+  #probeCredential(provider: string, credential: CredentialRow, holder: string, now: number): void {
     const name = this.#desk.books.credentialName(provider, credential.name)
-    const passage = passBreaker(this.#desk.books.breaker(name), now)
+    const passage = passBreaker(this.#desk.books.breaker(name), now, holder)
     if (passage.passes) this.#probe(name, passage.breaker)
   }
 

@@ -33,6 +33,7 @@ import {
   type Wire,
 } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
+import { backoffMs } from '../core/outcome.ts'
 import type { Env } from '../env.ts'
 import { LIMITS } from '../limits.ts'
 import { deleteArtifacts } from '../storage/artifacts.ts'
@@ -72,6 +73,8 @@ export class Instance extends DurableObject<Env> {
   #erasing: Promise<void> | null = null
   /** When the alarm is set to ring; null where that is not known. */
   #alarmAt: number | null = null
+  /** Turns by alarm that failed in a row. */
+  #turnFaults = 0
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -189,9 +192,11 @@ export class Instance extends DurableObject<Env> {
     const assign: ReportReply['assign'] = []
     if (ends.length > 0) {
       this.#replies.set(lane, assign)
-      await this.#commit
-        .apply(() => ends.forEach((report) => void parts.scheduler.end(report, report.end)))
-        .finally(() => this.#replies.delete(lane))
+      // Each for itself: an end that cannot be written keeps no other from it.
+      const written = ends.map((report) => this.#commit.apply(() => parts.scheduler.end(report, report.end)))
+      const failed = (await Promise.allSettled(written)).find((result) => result.status === 'rejected')
+      this.#replies.delete(lane)
+      if (failed) this.#refuseReport(parts, lane, assign, failed.reason)
     }
     return toWire({ assign, stop })
   }
@@ -344,11 +349,16 @@ export class Instance extends DurableObject<Env> {
     try {
       if (parts.identity.deleting) return await this.#erase(parts)
       this.#transact([])
+      this.#turnFaults = 0
       await this.#askSilentLanes(parts)
       await this.#seal(parts)
     } catch (error) {
+      // Soon at first: what is due, and whoever waits for it, does not wait for a fault that passes.
+      this.#turnFaults += 1
+      this.#wake(systemAmbient.now() + backoffMs(this.#turnFaults, systemAmbient.random()))
       this.#logFault(parts, 'instance.turn_failed', error)
-      this.#wake(systemAmbient.now() + LIMITS.backoffMaxMs)
+      // A turn that fails keeps nobody from finding out what became of the attempts.
+      this.ctx.waitUntil(this.#askSilentLanes(parts))
     }
   }
 
@@ -420,6 +430,8 @@ export class Instance extends DurableObject<Env> {
       })
     } catch (error) {
       parts.scheduler.takeEffects()
+      // A row may be to blame: the next turn looks closer, and sets it aside.
+      parts.jobs.careful = true
       parts.books.reload(parts.jobs, parts.events, parts.admin)
       parts.accounts.reload()
       throw error
@@ -452,28 +464,24 @@ export class Instance extends DurableObject<Env> {
     if (parts.lanes.silent(parts.books.lanes, now).length > 0) this.ctx.waitUntil(this.#askSilentLanes(parts))
   }
 
-  /** Lanes that were silent for a lease are asked; what they do not know is lost, and judged as such. */
+  /** Lanes that were silent for a lease are asked; what they do not know is lost, and judged as such. Never throws. */
   async #askSilentLanes(parts: Parts): Promise<void> {
-    const now = systemAmbient.now()
-    const silent = parts.lanes.silent(parts.books.lanes, now)
-    if (silent.length === 0) return
+    const silent = parts.lanes.silent(parts.books.lanes, systemAmbient.now())
+    if (silent.length === 0 || parts.identity.deleting) return
     const running = parts.jobs.running()
     const asked = silent.map(async (lane) => {
       const inLane = running
         .filter((row) => row.lane === lane)
-        .map((row) => ({
-          job: row.id,
-          attempt: row.attempt,
-          startedAtMs: parts.jobs.attempts(row.id).at(-1)?.started_at_ms ?? 0,
-        }))
-      const unknown = await parts.lanes.unknown(lane, inLane, systemAmbient.now)
-      if (!unknown?.refs.length) return
-      await this.#commit.apply(() =>
-        unknown.refs.forEach((ref) => void parts.scheduler.lose(ref, unknown.laneBornAtMs)),
-      )
+        .map((row) => ({ job: row.id, attempt: row.attempt, startedAtMs: row.started_at_ms }))
+      const failed = await parts.lanes.ask(lane, inLane, systemAmbient.now, async (lost, laneBornAtMs) => {
+        // Each for itself: one that cannot be judged keeps no other from it.
+        await Promise.all(lost.map((ref) => this.#commit.apply(() => parts.scheduler.lose(ref, laneBornAtMs))))
+      })
+      if (this.#parts !== parts || parts.identity.deleting) return
+      if (failed) this.#logFault(parts, 'instance.lane_not_asked', failed.error)
+      this.#wake(parts.lanes.nextExpiry(parts.books.lanes))
     })
     await Promise.all(asked)
-    this.#wake(parts.lanes.nextExpiry(parts.books.lanes))
   }
 
   /** Whatever still holds an older secret learns of the new one at once, and by alarm where that does not succeed. */
@@ -498,6 +506,13 @@ export class Instance extends DurableObject<Env> {
     // What is overdue rings at once; the platform takes no time at or before the epoch.
     this.#alarmAt = Math.max(1, Math.ceil(at))
     void this.ctx.storage.setAlarm(this.#alarmAt)
+  }
+
+  /** The lane will repeat its ends. Work that was to travel with the answer goes by itself. */
+  #refuseReport(parts: Parts, lane: number, assign: ReportReply['assign'], error: unknown): never {
+    this.#logFault(parts, 'instance.end_failed', error)
+    if (assign.length > 0) this.ctx.waitUntil(parts.lanes.assign(lane, assign, systemAmbient.now()))
+    throw error
   }
 
   #onProgress(parts: Parts, report: Extract<Report, { kind: 'progress' }>): AttemptRef[] {
@@ -555,11 +570,12 @@ export class Instance extends DurableObject<Env> {
     }
     let more = true
     while (more) more = (await deleteArtifacts(this.env.ARTIFACTS, parts.identity.id)).more
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
+    // Only now may the instance be founded anew: what is new must not be wiped.
     this.#parts = null
     this.#hooks = null
     this.#alarmAt = null
-    await this.ctx.storage.deleteAlarm()
-    await this.ctx.storage.deleteAll()
   }
 }
 

@@ -3,6 +3,7 @@ import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contr
 import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
+import { JSON_COLUMNS, Unreadable } from './unreadable.ts'
 
 /** All SQL about jobs, their attempts and idempotency keys. Rows are parsed where they are read. */
 
@@ -56,6 +57,7 @@ const JobRow = v.object({
   deadline_left_ms: time,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
+const CarefulRow = v.object({ ...JobRow.entries, ...JSON_COLUMNS })
 
 const AttemptRow = v.object({
   number: count,
@@ -82,6 +84,17 @@ const OpenAttempt = v.object({
   reason: v.string(),
   started_at_ms: count,
 })
+
+type OpenAttempt = v.InferOutput<typeof OpenAttempt>
+
+/** How an attempt ended. `costMicros` is null where nobody knows. */
+export type AttemptClose = {
+  at: number
+  outcome: 'done' | AttemptFaultCode
+  providerRequestId: string | null
+  costMicros: number | null
+  fault: Fault | null
+}
 
 /** A running job as far as its lane and its credential go. */
 export type RunningJob = {
@@ -125,6 +138,19 @@ export type NewJob = Omit<
   | keyof MoneyOfRow
 >
 
+const SetAside = v.object({
+  id: v.string(),
+  project: text,
+  request_id: v.string(),
+  provider: v.string(),
+  attempt: count,
+  open_attempt: text,
+})
+/** A job that was ended without being read. */
+export type SetAside = v.InferOutput<typeof SetAside>
+
+const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
+
 export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
 
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
@@ -136,6 +162,9 @@ const SCAN = 5_000
  * transactions, so that an attempt's end reads nothing.
  */
 export class JobStore {
+  readonly unreadable = new Unreadable()
+  /** Looks into JSON columns too: set where a turn has failed, which a row may be to blame for. */
+  careful = false
   readonly #sql: SqlStorage
   /** Rows of running jobs, and those that the last transaction touched. */
   readonly #rows = new Map<string, JobRow>()
@@ -190,6 +219,14 @@ export class JobStore {
   }
 
   find(id: string): JobRow | null {
+    const known = this.#rows.get(id)
+    if (known) return known
+    const [row] = this.#sql.exec('SELECT * FROM jobs WHERE id = ?', id)
+    return row ? v.parse(JobRow, row) : null
+  }
+
+  /** As `find`, and null too where it cannot be read. */
+  findReadable(id: string): JobRow | null {
     return this.#rows.get(id) ?? this.#select('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
   }
 
@@ -335,7 +372,7 @@ export class JobStore {
     reason: string,
     now: number,
   ): void {
-    const open: v.InferOutput<typeof OpenAttempt> = {
+    const open: OpenAttempt = {
       number,
       model,
       credential: credential.name,
@@ -346,36 +383,16 @@ export class JobStore {
     this.#change(job, { open_attempt: JSON.stringify(open) })
   }
 
-  closeAttempt(
-    job: string,
-    number: number,
-    end: {
-      at: number
-      outcome: 'done' | AttemptFaultCode
-      providerRequestId: string | null
-      costMicros: number | null
-      fault: Fault | null
-    },
-  ): void {
-    const open = openAttemptOf(this.find(job))
+  closeAttempt(job: string, number: number, end: AttemptClose): void {
+    const open = readOpenAttempt(this.find(job)?.open_attempt ?? null)
     if (open?.number !== number) return
-    this.#sql.exec(
-      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome,
-         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      job,
-      number,
-      open.model,
-      open.credential,
-      open.secret,
-      open.reason,
-      open.started_at_ms,
-      end.at,
-      end.outcome,
-      end.providerRequestId,
-      end.costMicros,
-      end.fault ? JSON.stringify(end.fault) : null,
-    )
+    this.#insertAttempt(job, open, end)
     this.#change(job, { open_attempt: null })
+  }
+
+  /** The numbers of the others stay as they are, so that what is left out can be seen. */
+  forgetAttempt(job: string, number: number): void {
+    this.#sql.exec('DELETE FROM attempts WHERE job = ? AND number = ?', job, number)
   }
 
   /** In order, the one that runs last. */
@@ -388,8 +405,56 @@ export class JobStore {
         : this.#sql
             .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)
             .toArray()
-            .map((attempt) => v.parse(AttemptRow, attempt))
+            .flatMap((attempt) => {
+              const parsed = v.safeParse(AttemptRow, attempt)
+              return parsed.success ? [parsed.output] : []
+            })
     return open ? [...ended, open] : ended
+  }
+
+  /**
+   * A row that cannot be read. One that waits is put off, for a version that can read it, or whoever mends it, may come
+   * before its deadline. After that, and where it runs or its state is unknown, it ends as failed, with what is no JSON
+   * replaced, and is answered. Null where there is nothing to do yet.
+   */
+  setAside(id: string, problem: Fault, now: number): 'put off' | SetAside | null {
+    this.flush()
+    // What follows is written behind the memory's back.
+    this.#dueFloor = undefined
+    const putOff = this.#sql.exec(
+      `UPDATE jobs SET due_at_ms = min(deadline_at_ms, ?) WHERE id = ? AND status IN ('queued', 'scheduled')
+       AND deadline_at_ms > ?`,
+      now + LIMITS.unreadableRetryMs,
+      id,
+      now,
+    )
+    if (putOff.rowsWritten > 0) return 'put off'
+    const [ended] = this.#sql.exec(
+      `UPDATE jobs SET status = 'failed', due_at_ms = NULL, lane = NULL, ended_at_ms = ?, resume = NULL, output = NULL,
+         fault = ?, input = iif(json_valid(input), input, '{}'), metadata = iif(json_valid(metadata), metadata, '{}'),
+         wishes = iif(json_valid(wishes), wishes, '{"skipped":[]}')
+       WHERE id = ? AND ended_at_ms IS NULL AND (deadline_at_ms <= ? OR status NOT IN ('queued', 'scheduled', 'running'))
+       RETURNING id, project, request_id, provider, attempt, open_attempt`,
+      now,
+      JSON.stringify(problem),
+      id,
+      now,
+    )
+    if (!ended) return null
+    const aside = v.parse(SetAside, ended)
+    const open = readOpenAttempt(aside.open_attempt)
+    if (open) {
+      const end = {
+        at: now,
+        outcome: 'outcome_unknown',
+        providerRequestId: null,
+        costMicros: null,
+        fault: problem,
+      } as const
+      this.#insertAttempt(id, open, end)
+      this.#sql.exec('UPDATE jobs SET open_attempt = NULL WHERE id = ?', id)
+    }
+    return aside
   }
 
   /** Jobs that run, in memory. */
@@ -404,11 +469,12 @@ export class JobStore {
 
   /** Counts per provider and status of everything that has not ended. Scans the live jobs: at the actor's start only. */
   liveCounts(): { provider: string; status: Status; count: number }[] {
-    const Row = v.object({ provider: v.string(), status: v.picklist(STATUSES), count })
+    const Row = v.object({ provider: v.string(), status: v.string(), count })
     return this.#sql
       .exec('SELECT provider, status, count(*) AS count FROM jobs WHERE ended_at_ms IS NULL GROUP BY provider, status')
       .toArray()
       .map((row) => v.parse(Row, row))
+      .flatMap((row) => (isStatus(row.status) ? [{ ...row, status: row.status }] : []))
   }
 
   /** Per provider, model, priority and minute since when they wait: how many could start. At the actor's start only. */
@@ -420,7 +486,7 @@ export class JobStore {
          WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, model, priority, minute`,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
   /** Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project. At the actor's start only. */
@@ -438,7 +504,7 @@ export class JobStore {
          WHERE ended_at_ms IS NULL AND status <> 'scheduled' AND budget_scope IS NULL GROUP BY provider, priority, project`,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
   /** Jobs of the same model and priority that stand before this one, counted up to a bound. */
@@ -459,7 +525,7 @@ export class JobStore {
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     const before = filter.before ?? 'job_~'
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
-    const rows = this.#select(
+    const rows = this.#carefully(
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
        WHERE (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR project = ?5) LIMIT ?6`,
       before,
@@ -515,6 +581,25 @@ export class JobStore {
     this.#changed.add(id)
   }
 
+  #insertAttempt(job: string, open: OpenAttempt, end: AttemptClose): void {
+    this.#sql.exec(
+      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome,
+         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      job,
+      open.number,
+      open.model,
+      open.credential,
+      open.secret,
+      open.reason,
+      open.started_at_ms,
+      end.at,
+      end.outcome,
+      end.providerRequestId,
+      end.costMicros,
+      end.fault ? JSON.stringify(end.fault) : null,
+    )
+  }
+
   #create(row: JobRow): void {
     this.#sql.exec(INSERT, ...COLUMNS.map((column) => row[column]))
   }
@@ -523,12 +608,16 @@ export class JobStore {
     this.#sql.exec(UPDATE, ...CHANGING.map((column) => row[column]), row.id)
   }
 
+  /** Where the JSON columns are read too. */
+  #carefully(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+    this.flush()
+    return this.unreadable.readable(CarefulRow, this.#sql.exec(query, ...bindings).toArray())
+  }
+
   #select(query: string, ...bindings: (string | number | null)[]): JobRow[] {
     this.flush()
-    return this.#sql
-      .exec(query, ...bindings)
-      .toArray()
-      .map((row) => v.parse(JobRow, row))
+    const rows = this.#sql.exec(query, ...bindings).toArray()
+    return this.unreadable.readable(this.careful ? CarefulRow : JobRow, rows)
   }
 
   #number(query: string, ...bindings: (string | number | null)[]): number | null {
@@ -560,17 +649,24 @@ const NOTHING_YET = {
   deadline_left_ms: null,
 } as const
 
-const openAttemptOf = (row: JobRow | null): AttemptRow | null =>
-  row === null || row.open_attempt === null
-    ? null
-    : {
-        ...v.parse(OpenAttempt, JSON.parse(row.open_attempt)),
-        ended_at_ms: null,
-        outcome: null,
-        provider_request_id: null,
-        cost_micros: null,
-        fault: null,
-      }
+const readOpenAttempt = (text: string | null): OpenAttempt | null => {
+  const parsed = text === null ? null : v.safeParse(v.pipe(v.string(), v.parseJson(), OpenAttempt), text)
+  return parsed?.success ? parsed.output : null
+}
+
+const openAttemptOf = (row: JobRow | null): AttemptRow | null => {
+  const open = readOpenAttempt(row?.open_attempt ?? null)
+  return (
+    open && {
+      ...open,
+      ended_at_ms: null,
+      outcome: null,
+      provider_request_id: null,
+      cost_micros: null,
+      fault: null,
+    }
+  )
+}
 
 const lower = (floor: number | null | undefined, time: number | null): number | null | undefined =>
   floor === undefined || time === null ? floor : floor === null ? time : Math.min(floor, time)

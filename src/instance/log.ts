@@ -21,3 +21,7 @@ export const logTransition = (instance: string, event: Event, requestId: string)
     }),
   )
 }
+
+/** A job's row that this version cannot read: which columns, never what stands in them. */
+export const logUnreadable = (instance: string, job: string, columns: string[]): void =>
+  console.error(JSON.stringify({ level: 'error', event: 'job.unreadable', instance, job, columns }))

@@ -67,6 +67,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const access = new Access()
   access.reload(admin)
   const scheduler = new Scheduler({
+    instance: identity.id,
     jobs,
     events,
     admin,

@@ -13,6 +13,7 @@ import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from
 import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-store.ts'
+import { logUnreadable } from './log.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
 
@@ -56,7 +57,7 @@ export class Scheduler {
   /** An attempt ended. Late news, of an attempt that is no longer the job's, changes nothing. */
   end(ref: AttemptRef, end: AttemptEnd): void {
     const { jobs } = this.#desk
-    const row = jobs.find(ref.job)
+    const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
     this.#verdicts.learn(row, end, attempts.at(-1) ?? null)
@@ -69,11 +70,11 @@ export class Scheduler {
    */
   lose(ref: AttemptRef, laneBornAtMs: number): void {
     const { jobs } = this.#desk
-    const row = jobs.find(ref.job)
+    const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
     const startedAtMs = attempts.at(-1)?.started_at_ms ?? 0
-    releaseProbes(this.#desk, row.provider)
+    releaseProbes(this.#desk, row)
     const isUndelivered = laneBornAtMs + CLOCK_SKEW_MS < startedAtMs
     const problem = isUndelivered
       ? fault('provider_unavailable', 'The attempt never reached the process that should have run it.')
@@ -110,10 +111,30 @@ export class Scheduler {
       wakeAt = earliest(wakeAt, this.#offer(provider, now))
     }
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
+    jobs.careful = false
     for (const { scope, data } of accounts.flush()) {
       this.#transitions.announce('budget.alert', data, '', projectOf(scope))
     }
-    return wakeAt
+    return this.#setAside(now) ? now : wakeAt
+  }
+
+  /** Rows that this turn could not read leave its way; the books, in which they stood, are made anew. True where one did. */
+  #setAside(now: number): boolean {
+    const { instance, jobs, events, admin, books, accounts } = this.#desk
+    let changed = false
+    for (const { id, columns, isNew } of jobs.unreadable.take()) {
+      if (isNew) logUnreadable(instance, id, columns)
+      const aside = jobs.setAside(id, UNREADABLE, now)
+      if (aside !== null && aside !== 'put off') this.#transitions.ended(aside, UNREADABLE)
+      changed ||= aside !== null
+    }
+    if (!changed) return false
+    // What this transaction has done so far is written before the mirrors are made anew from what is written.
+    jobs.flush()
+    events.flush()
+    books.reload(jobs, events, admin)
+    accounts.reload()
+    return true
   }
 
   #close(row: JobRow, open: AttemptRow[], end: AttemptEnd): void {
@@ -130,6 +151,7 @@ export class Scheduler {
     const attempts: AttemptRow[] = open.map((item) =>
       item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
     )
+    if (outcome === 'provider_rate_limited') this.#thin(row, attempts)
     const costMicros = sumOf(attempts)
     jobs.saveResult(row.id, {
       output: end.output ? JSON.stringify(end.output) : null,
@@ -140,6 +162,18 @@ export class Scheduler {
     const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end.resume) : { type: 'done' }
     const data = end.fault ? {} : { cost_usd: usd(costMicros), output: end.output }
     this.#transitions.apply(row, event, data, null, end.costMicros)
+  }
+
+  /**
+   * A job may wait for days before a provider that says "too fast" again and again: of such attempts at a model the first
+   * and the latest are kept. They bought nothing, and their number goes on.
+   */
+  #thin(row: JobRow, attempts: AttemptRow[]): void {
+    const alike = attempts.filter(
+      (item) => item.model === row.model && item.outcome === 'provider_rate_limited' && item.cost_micros === 0,
+    )
+    for (const { number } of alike.slice(1, 1 - LIMITS.rateLimitedAttemptsKept))
+      this.#desk.jobs.forgetAttempt(row.id, number)
   }
 
   /** An adapter that can find a lost create is asked before anyone says that nothing is known. */
@@ -230,6 +264,9 @@ export class Scheduler {
     this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
   }
 }
+
+/** Honest for a job that ran as for one that never did: its record is all that is known of it. */
+const UNREADABLE = fault('outcome_unknown', 'The record of the job cannot be read: what became of it is not known.')
 
 /** Clocks of two machines may differ by this much. */
 const CLOCK_SKEW_MS = 1_000

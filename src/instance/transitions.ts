@@ -1,7 +1,7 @@
 import type { DurableEvent, Event } from '../contract/event.ts'
 import type { Fault } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
-import type { Assignment, AttemptRef } from '../contract/rpc.ts'
+import { type Assignment, type AttemptRef, refText } from '../contract/rpc.ts'
 import { release } from '../core/admission.ts'
 import { releaseProbe } from '../core/breaker.ts'
 import { tagJob } from '../core/fair-queue.ts'
@@ -12,7 +12,7 @@ import type { AdminStore } from './admin-store.ts'
 import type { Ambient } from './ambient.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
-import type { JobRow, JobStore, MoneyOfRow, NewJob, Wishes } from './job-store.ts'
+import type { JobRow, JobStore, MoneyOfRow, NewJob, SetAside, Wishes } from './job-store.ts'
 
 /** What a transaction asks the world to do once it is committed. */
 export type Effects = {
@@ -25,6 +25,7 @@ const noEffects = (): Effects => ({ events: [], assign: new Map(), stop: new Map
 
 /** The database, its mirror, and the world's time and chance: what every decision is made and written with. */
 export type Desk = {
+  instance: string
   jobs: JobStore
   events: EventStore
   admin: AdminStore
@@ -177,6 +178,12 @@ export class Transitions {
     this.#tell({ id: null, project, request_id: requestId }, type, data)
   }
 
+  /** A job that nobody could read has been ended. */
+  ended(job: SetAside, fault: Fault): void {
+    releaseProbes(this.#desk, job)
+    this.#tell(job, 'job.failed', { code: fault.code, message: fault.message })
+  }
+
   assign(lane: number, assignment: Assignment): void {
     const assignments = this.#effects.assign.get(lane) ?? []
     assignments.push(assignment)
@@ -222,7 +229,7 @@ export class Transitions {
       fault: null,
     })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
-    releaseProbes(this.#desk, row.provider)
+    releaseProbes(this.#desk, row)
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })
     this.#effects.stop.set(row.lane, stops)
@@ -240,12 +247,18 @@ export class Transitions {
   }
 }
 
-/** A probe that ended without a verdict, canceled or lost: the next call probes. */
-export const releaseProbes = ({ books, admin }: Desk, provider: string): void => {
+/**
+ * The attempt ended without a verdict, canceled, lost or of no account: where it was the probe of a breaker, the next call
+ * probes. What another attempt probes is not its business.
+ */
+export const releaseProbes = (
+  { books, admin }: Desk,
+  { id, attempt, provider }: Pick<JobRow, 'id' | 'attempt' | 'provider'>,
+): void => {
   for (const [name, breaker] of books.breakers) {
-    const released = releaseProbe(breaker)
     const isOurs = name === books.limiter(provider) || name.startsWith(`${books.limiter(provider)}:`)
-    if (released === breaker || !isOurs) continue
+    const released = isOurs ? releaseProbe(breaker, refText({ job: id, attempt })) : breaker
+    if (released === breaker) continue
     books.breakers.set(name, released)
     admin.saveBreaker(name, released)
   }

@@ -57,6 +57,7 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       provider_request_id: attempt.provider_request_id,
       error: jobError(attempt.fault),
     })),
+    attempts_left_out: Math.max(0, row.attempt - attempts.length),
     skipped: (JSON.parse(row.wishes) as Wishes).skipped,
     cost_usd: costOf(row),
     held_usd: row.held_micros === null ? null : microsToUsd(row.held_micros),
