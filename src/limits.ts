@@ -44,6 +44,10 @@ export const LIMITS = {
   maxCostUsd: 10_000,
   /** Jobs waiting in one instance before `queue_full`. */
   queueDefault: 1_000_000,
+  /** Jobs of one batch: all are checked and admitted in one transaction, which must stay short. */
+  jobsPerBatch: 100,
+  /** Body of a batch: a hundred jobs of 40 KiB. Across RPC it travels whole, so far below the platform's 32 MiB. */
+  batchBodyBytes: 4 * 1024 * 1024,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
 
@@ -87,6 +91,25 @@ export const LIMITS = {
   reroutesPerTurn: 64,
   /** A model's track record is written at most this often. */
   trackRecordFlushMs: 10_000,
+
+  // ---------------------------------------------------------------------------------------------- dead letters
+  /** Dead letters looked at for one page or one step of a replay: a filter that matches little must not make a long turn. */
+  deadLettersPerScan: 5_000,
+  /** The oldest dead letters that one replay by filter, or one summary, covers; counted over an index at about 10 µs a hundred. */
+  deadLettersPerReplay: 100_000,
+  /** Pace of a replay by filter, in jobs per minute: the default lets a provider recover, the maximum keeps a step below 100 jobs. */
+  replaysPerMinuteDefault: 600,
+  replaysPerMinuteMax: 6_000,
+  /** Replays by filter at work in one instance, and ended ones that are remembered. */
+  replaysOpen: 10,
+  replaysKept: 1_000,
+  /** Dead letters discarded in one call. */
+  discardsPerCall: 1_000,
+  /**
+   * How long after a generation a replay still fetches what the provider made instead of buying anew: Replicate deletes
+   * its files after an hour, and a replay must have time to run.
+   */
+  storedPointMs: 50 * 60 * 1000,
 
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */

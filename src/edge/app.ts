@@ -7,9 +7,11 @@ import { LIMITS } from '../limits.ts'
 import { parseMasterKeys } from '../storage/master-key.ts'
 import { administrationRoutes } from './administration.ts'
 import { artifactRoutes } from './artifact-routes.ts'
+import { batchRoutes } from './batches.ts'
 import { check } from './body.ts'
 import { type Context, Refused, type Route } from './context.ts'
 import { corsHeaders, preflightHeaders } from './cors.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
 import { eventRoutes } from './events.ts'
 import { hookRoutes } from './hooks.ts'
 import { instanceRoutes } from './instances.ts'
@@ -47,6 +49,8 @@ export const ROUTES: Route[] = [
   ...serviceRoutes,
   ...instanceRoutes,
   ...jobRoutes,
+  ...deadLetterRoutes,
+  ...batchRoutes,
   ...eventRoutes,
   ...artifactRoutes,
   ...hookRoutes,

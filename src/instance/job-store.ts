@@ -39,6 +39,11 @@ const JobRow = v.object({
   resume: text,
   output: text,
   fault: text,
+  batch: text,
+  replays: count,
+  /** Attempts up to this one belong to what was before the last replay. */
+  round_after: count,
+  discarded_at_ms: time,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
 
@@ -71,6 +76,8 @@ export type Wishes = {
   /** Why the first model was chosen, and which were not. */
   reason: string
   skipped: { model: string; reason: string }[]
+  /** The whole length of the deadline, for a replay; rows of an earlier version have none. */
+  deadlineMs?: number
 }
 
 export type NewJob = Omit<
@@ -86,9 +93,20 @@ export type NewJob = Omit<
   | 'resume'
   | 'output'
   | 'fault'
->
+  | 'batch'
+  | 'replays'
+  | 'round_after'
+  | 'discarded_at_ms'
+> & { batch?: string | null }
 
-export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
+export type JobFilter = {
+  status?: Status
+  type?: string
+  project?: string
+  batch?: string
+  before?: string
+  limit: number
+}
 
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
 const SCAN = 5_000
@@ -103,8 +121,8 @@ export class JobStore {
   insert(job: NewJob): void {
     this.#sql.exec(
       `INSERT INTO jobs (id, status, due_at_ms, provider, model, tag, queued_at_ms, tokens, attempt, counted,
-         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata, batch)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       job.id,
       job.status,
       job.due_at_ms,
@@ -122,6 +140,7 @@ export class JobStore {
       job.input,
       job.wishes,
       job.metadata,
+      job.batch ?? null,
     )
   }
 
@@ -131,9 +150,12 @@ export class JobStore {
   }
 
   /** The little that progress needs to know of a running job. */
-  findRunning(id: string): { attempt: number; model: string; project: string | null } | null {
-    const Row = v.object({ attempt: count, model: v.string(), project: text })
-    const [row] = this.#sql.exec("SELECT attempt, model, project FROM jobs WHERE id = ? AND status = 'running'", id)
+  findRunning(id: string): { attempt: number; model: string; project: string | null; batch: string | null } | null {
+    const Row = v.object({ attempt: count, model: v.string(), project: text, batch: text })
+    const [row] = this.#sql.exec(
+      "SELECT attempt, model, project, batch FROM jobs WHERE id = ? AND status = 'running'",
+      id,
+    )
     return row ? v.parse(Row, row) : null
   }
 
@@ -318,6 +340,7 @@ export class JobStore {
   /** Newest first. `next` is the id to go on before, or null at the end; a filtered page may be short and still have one. */
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     const before = filter.before ?? 'job_~'
+    if (filter.batch !== undefined) return this.#listBatch(filter.batch, before, filter)
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
     const rows = this.#rows(
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
@@ -337,6 +360,22 @@ export class JobStore {
       SCAN - 1,
     )
     return { rows, next: scanned ? v.parse(v.object({ id: v.string() }), scanned).id : null }
+  }
+
+  /** A batch has few jobs, all under one index entry: its pages are never short. */
+  #listBatch(batch: string, before: string, filter: JobFilter): { rows: JobRow[]; next: string | null } {
+    const rows = this.#rows(
+      `SELECT * FROM jobs WHERE batch = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4)
+       AND (?5 IS NULL OR project = ?5) ORDER BY id DESC LIMIT ?6`,
+      batch,
+      before,
+      filter.status ?? null,
+      filter.type ?? null,
+      filter.project ?? null,
+      filter.limit + 1,
+    )
+    const page = rows.slice(0, filter.limit)
+    return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : null }
   }
 
   // --------------------------------------------------------------------------------------------- idempotency

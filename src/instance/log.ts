@@ -12,6 +12,7 @@ export const logTransition = (instance: string, event: Event, requestId: string)
       event: event.type,
       instance,
       job: event.job,
+      batch: event.batch,
       seq: event.seq,
       request_id: requestId,
       ...{ code, attempt, model, retry_in_ms, from, to, cost_usd },

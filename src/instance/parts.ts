@@ -7,11 +7,17 @@ import { Access } from './access.ts'
 import { AdminStore } from './admin-store.ts'
 import { Administration } from './administration.ts'
 import { systemAmbient } from './ambient.ts'
+import { BatchStore } from './batch-store.ts'
 import { Books } from './books.ts'
 import { Broadcast } from './broadcast.ts'
+import { DeadLetterStore } from './dead-letter-store.ts'
+import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
+import { queueBound } from './reader.ts'
+import { ReplayStore } from './replay-store.ts'
+import { Replays } from './replays.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
 import { Waiters } from './waiters.ts'
@@ -35,6 +41,10 @@ export type Parts = {
   access: Access
   administration: Administration
   scheduler: Scheduler
+  batches: BatchStore
+  letters: DeadLetterStore
+  deadLetters: DeadLetters
+  replays: Replays
   broadcast: Broadcast
   lanes: Lanes
   waiters: Waiters
@@ -57,6 +67,24 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   books.reload(jobs, events, admin)
   const access = new Access()
   access.reload(admin)
+  const batches = new BatchStore(sql)
+  const scheduler = new Scheduler({
+    jobs,
+    events,
+    admin,
+    batches,
+    books,
+    ambient: systemAmbient,
+    webhookUrl: webhookUrls(env, identity.id),
+  })
+  const letters = new DeadLetterStore(sql)
+  const deadLetters = new DeadLetters({
+    store: letters,
+    books,
+    scheduler,
+    ambient: systemAmbient,
+    queueBound: () => queueBound({ identity }),
+  })
   return {
     identity,
     admin,
@@ -65,14 +93,11 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     books,
     access,
     administration: new Administration(admin, books),
-    scheduler: new Scheduler({
-      jobs,
-      events,
-      admin,
-      books,
-      ambient: systemAmbient,
-      webhookUrl: webhookUrls(env, identity.id),
-    }),
+    scheduler,
+    batches,
+    letters,
+    deadLetters,
+    replays: new Replays(new ReplayStore(sql), letters, jobs, deadLetters, systemAmbient),
     broadcast: new Broadcast(state, events, () => books.seq),
     lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now),
     waiters: new Waiters(),

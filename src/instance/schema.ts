@@ -71,10 +71,47 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX idempotency_age ON idempotency (created_at_ms);
 
       CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, job TEXT NOT NULL, project TEXT, type TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        seq INTEGER PRIMARY KEY, job TEXT, project TEXT, type TEXT NOT NULL, at_ms INTEGER NOT NULL,
         data TEXT NOT NULL
       ) STRICT;
       CREATE INDEX events_job ON events (job, seq);
+    `,
+  },
+  {
+    id: 5,
+    description: 'dead letters, replays, batches',
+    // The indexes of the dead letters hold every field that they are filtered by, so that counting reads no job.
+    sql: `
+      ALTER TABLE jobs ADD COLUMN batch TEXT;
+      ALTER TABLE jobs ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE jobs ADD COLUMN round_after INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE jobs ADD COLUMN replayed_by TEXT;
+      ALTER TABLE jobs ADD COLUMN discarded_at_ms INTEGER;
+      ALTER TABLE jobs ADD COLUMN fault_code TEXT GENERATED ALWAYS AS (json_extract(fault, '$.code')) VIRTUAL;
+      CREATE INDEX jobs_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
+      CREATE INDEX jobs_dead ON jobs (ended_at_ms, id, project, fault_code, type, model, provider)
+        WHERE status = 'failed' AND discarded_at_ms IS NULL;
+      CREATE INDEX jobs_dead_project ON jobs (project, ended_at_ms, id, fault_code, type, model, provider)
+        WHERE status = 'failed' AND discarded_at_ms IS NULL AND project IS NOT NULL;
+
+      CREATE TABLE replays (
+        id TEXT PRIMARY KEY, project TEXT, status TEXT NOT NULL, filter TEXT NOT NULL, rate_per_minute INTEGER NOT NULL,
+        after_ms INTEGER NOT NULL, after_id TEXT NOT NULL, until_ms INTEGER NOT NULL, until_id TEXT NOT NULL,
+        matched INTEGER NOT NULL, replayed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        request_id TEXT NOT NULL, created_at_ms INTEGER NOT NULL, ended_at_ms INTEGER, due_at_ms INTEGER
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX replays_due ON replays (due_at_ms) WHERE due_at_ms IS NOT NULL;
+
+      CREATE TABLE batches (
+        id TEXT PRIMARY KEY, project TEXT, metadata TEXT NOT NULL, request_id TEXT NOT NULL, jobs TEXT NOT NULL,
+        total INTEGER NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL, canceled INTEGER NOT NULL,
+        cost_micros INTEGER NOT NULL, unknown_costs INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL, ended_at_ms INTEGER
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX batches_project ON batches (project, id) WHERE project IS NOT NULL;
+
+      ALTER TABLE events ADD COLUMN batch TEXT;
+      CREATE INDEX events_batch ON events (batch, seq) WHERE batch IS NOT NULL;
     `,
   },
 ]

@@ -8,6 +8,8 @@ import { tagJob } from '../core/fair-queue.ts'
 import { type JobEvent, type Job as Lifecycle, step } from '../core/lifecycle.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { Ambient } from './ambient.ts'
+import type { BatchStore } from './batch-store.ts'
+import { tallyBatch } from './batch-tally.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobRow, JobStore, NewJob, Wishes } from './job-store.ts'
@@ -26,6 +28,7 @@ export type Desk = {
   jobs: JobStore
   events: EventStore
   admin: AdminStore
+  batches: BatchStore
   books: Books
   ambient: Ambient
   /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
@@ -74,7 +77,7 @@ export class Transitions {
     const next = step(lifecycleOf(row), policyOf(row), event, now)
     if (!next) return false
     if (row.status === 'running') this.#leaveRunning(row, event)
-    books.leave(row.provider, row.status)
+    if (row.ended_at_ms === null) books.leave(row.provider, row.status)
     if (isReady(row.status, row.due_at_ms)) books.leaveQueue(row)
     const place = this.#placeOf(row, next.job, now)
     if (next.job.endedAtMs === null) books.enter(place.provider, next.job.status)
@@ -89,6 +92,7 @@ export class Transitions {
     if (lane !== null) this.#enterLane(lane)
     jobs.save(row.id, next.job, { ...place, lane })
     if (next.emit) this.#tell(row, next.emit.type, { ...next.emit.data, ...data })
+    if (row.batch !== null) this.#tally(row, row.batch, next.job.status)
     return true
   }
 
@@ -101,7 +105,7 @@ export class Transitions {
   /** A job keeps its place through retries; it gets a new one with a new provider, and when it was not waiting before. */
   #placeOf(row: JobRow, job: Lifecycle, now: number): { provider: string; tag: number; queuedAtMs: number } {
     const provider = job.model.split('/')[0] ?? row.provider
-    if (row.status === 'scheduled' && job.status === 'queued') {
+    if ((row.status === 'scheduled' || row.status === 'failed') && job.status === 'queued') {
       return { provider, tag: this.#tag({ ...row, provider }), queuedAtMs: now }
     }
     const moves = provider !== row.provider && job.status === 'queued'
@@ -142,8 +146,16 @@ export class Transitions {
     this.#effects.stop.set(row.lane, stops)
   }
 
+  /** A batch tells of its end behind the event of the job that ended it. */
+  #tally(row: JobRow, batch: string, status: JobRow['status']): void {
+    const completed = tallyBatch(this.#desk, batch, row, status)
+    if (!completed) return
+    const { project, request_id } = completed.row
+    this.#tell({ id: null, batch, project, request_id }, 'batch.completed', completed.data)
+  }
+
   #tell(
-    job: { id: string; project: string | null; request_id: string },
+    job: { id: string | null; project: string | null; request_id: string; batch?: string | null },
     type: DurableEvent,
     data: { [key: string]: Json },
   ): void {

@@ -17,7 +17,7 @@ import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
 /** Rows as clients see them. */
 
 export const isoTime = (ms: number): string => new Date(ms).toISOString()
-const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
+export const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
 
 export type JobContext = { instance: string; progress: number; ahead: number | null; books: Books; now: number }
 
@@ -57,6 +57,9 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       total_ms: row.ended_at_ms === null ? null : row.ended_at_ms - row.created_at_ms,
     },
     queue: queueOf(row, context),
+    batch: row.batch,
+    replays: row.replays,
+    discarded_at: isoTimeOrNull(row.discarded_at_ms),
     metadata: JSON.parse(row.metadata) as Record<string, string>,
     request_id: row.request_id,
     created_at: isoTime(row.created_at_ms),
