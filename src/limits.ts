@@ -95,8 +95,8 @@ export const LIMITS = {
   // ---------------------------------------------------------------------------------------------- dead letters
   /** Dead letters looked at for one page or one step of a replay: a filter that matches little must not make a long turn. */
   deadLettersPerScan: 5_000,
-  /** The oldest dead letters that one replay by filter, or one summary, covers; counted over an index at about 10 µs a hundred. */
-  deadLettersPerReplay: 100_000,
+  /** The oldest dead letters that one replay by filter, or one summary, covers: counting them over an index takes 20 ms. */
+  deadLettersPerReplay: 50_000,
   /** Pace of a replay by filter, in jobs per minute: the default lets a provider recover, the maximum keeps a step below 100 jobs. */
   replaysPerMinuteDefault: 600,
   replaysPerMinuteMax: 6_000,

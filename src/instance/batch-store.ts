@@ -25,6 +25,8 @@ const BatchRow = v.object({
 export type BatchRow = v.InferOutput<typeof BatchRow>
 export type NewBatch = Pick<BatchRow, 'id' | 'project' | 'metadata' | 'request_id' | 'jobs' | 'total' | 'created_at_ms'>
 
+export type Cost = { knownMicros: number; isWhole: boolean }
+
 export class BatchStore {
   readonly #sql: SqlStorage
 
@@ -65,14 +67,14 @@ export class BatchStore {
     return rows.toArray().map((row) => v.parse(BatchRow, row))
   }
 
-  /** A job ended (`by` 1), or one that had ended runs again (`by` -1). `costMicros` null: unknown. */
-  count(id: string, status: FinalStatus, by: 1 | -1, costMicros: number | null): void {
+  /** A job ended (`by` 1), or one that had ended runs again (`by` -1). */
+  count(id: string, status: FinalStatus, by: 1 | -1, cost: Cost): void {
     this.#sql.exec(
       `UPDATE batches SET ${status} = ${status} + ?1, cost_micros = cost_micros + ?2, unknown_costs = unknown_costs + ?3
        WHERE id = ?4`,
       by,
-      by * (costMicros ?? 0),
-      costMicros === null ? by : 0,
+      by * cost.knownMicros,
+      cost.isWhole ? 0 : by,
       id,
     )
   }
@@ -90,9 +92,15 @@ export class BatchStore {
       .map((row) => v.parse(Row, row))
   }
 
-  /** What an ended job cost: nothing where no attempt was made, null where nobody knows. */
-  costOf(job: string): number | null {
-    const [row] = this.#sql.exec('SELECT iif(attempt = 0, 0, cost_micros) AS cost FROM jobs WHERE id = ?', job)
-    return v.parse(v.object({ cost: v.nullable(count) }), row).cost
+  /** What the ended attempts of a job cost, as far as anyone knows. */
+  costOf(job: string): Cost {
+    const Row = v.object({ known: count, unknown: count })
+    const [row] = this.#sql.exec(
+      `SELECT coalesce(sum(cost_micros), 0) AS known, count(*) - count(cost_micros) AS unknown FROM attempts
+       WHERE job = ? AND ended_at_ms IS NOT NULL`,
+      job,
+    )
+    const { known, unknown } = v.parse(Row, row)
+    return { knownMicros: known, isWhole: unknown === 0 }
   }
 }

@@ -19,7 +19,7 @@ export const tallyBatch = (
   before: JobRow,
   status: Status,
 ): Completed | null => {
-  if (isFinal(before.status)) batches.count(batch, before.status, -1, before.attempt === 0 ? 0 : before.cost_micros)
+  if (isFinal(before.status)) batches.count(batch, before.status, -1, batches.costOf(before.id))
   if (!isFinal(status)) return null
   batches.count(batch, status, 1, batches.costOf(before.id))
   const row = batches.find(batch)

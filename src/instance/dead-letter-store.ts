@@ -25,7 +25,7 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const PlaceRow = v.object({ id: v.string(), ended_at_ms: count })
 
 const OPEN = "status = 'failed' AND discarded_at_ms IS NULL"
-const MATCH = `(?1 IS NULL OR fault_code = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR model = ?3)
+const MATCH = `(?1 IS NULL OR code = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR model = ?3)
   AND (?4 IS NULL OR provider = ?4)`
 
 export class DeadLetterStore {
@@ -53,7 +53,7 @@ export class DeadLetterStore {
     const Row = v.object({ code: v.string(), n: count })
     const rows = this.#sql
       .exec(
-        `SELECT fault_code AS code, count(*) AS n FROM (${scanOf(query, 'ASC')}) WHERE ${MATCH} GROUP BY fault_code`,
+        `SELECT code, count(*) AS n FROM (${scanOf(query, 'ASC')}) WHERE ${MATCH} GROUP BY code`,
         ...bindingsOf(query, span, LIMITS.deadLettersPerReplay),
       )
       .toArray()
@@ -105,7 +105,7 @@ export class DeadLetterStore {
   /** The place of the `n`th dead letter in a span, whether or not it matches, or null where there are fewer. */
   #nth(query: DeadLetterQuery, span: Span, n: number, direction: 'ASC' | 'DESC'): Place | null {
     const [row] = this.#sql.exec(
-      `SELECT id, ended_at_ms FROM (${scanOf(query, direction)}) LIMIT 1 OFFSET ?11`,
+      `SELECT id, ended_at_ms, code FROM (${scanOf(query, direction)}) LIMIT 1 OFFSET ?11`,
       ...bindingsOf(query, span, n),
       n - 1,
     )
@@ -116,7 +116,7 @@ export class DeadLetterStore {
 /** The dead letters of a span, in bounded number. A project has an index of its own, so that a page shows no other's places. */
 const scanOf = (query: DeadLetterQuery, direction: 'ASC' | 'DESC'): string => {
   const source = query.project === null ? 'jobs_dead WHERE ?5 IS NULL' : 'jobs_dead_project WHERE project = ?5'
-  return `SELECT id, ended_at_ms, fault_code, type, model, provider FROM jobs INDEXED BY ${source} AND ${OPEN}
+  return `SELECT id, ended_at_ms, json_extract(fault, '$.code') AS code, type, model, provider FROM jobs INDEXED BY ${source} AND ${OPEN}
     AND (ended_at_ms, id) > (?6, ?7) AND (ended_at_ms, id) < (?8, ?9)
     ORDER BY ended_at_ms ${direction}, id ${direction} LIMIT ?10`
 }

@@ -80,18 +80,18 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
   {
     id: 5,
     description: 'dead letters, replays, batches',
-    // The indexes of the dead letters hold every field that they are filtered by, so that counting reads no job.
+    // The indexes of the dead letters hold every field that they are filtered by, their own condition included: so
+    // SQLite counts without reading a job, whose input may lie on many pages.
     sql: `
       ALTER TABLE jobs ADD COLUMN batch TEXT;
       ALTER TABLE jobs ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
       ALTER TABLE jobs ADD COLUMN round_after INTEGER NOT NULL DEFAULT 0;
       ALTER TABLE jobs ADD COLUMN replayed_by TEXT;
       ALTER TABLE jobs ADD COLUMN discarded_at_ms INTEGER;
-      ALTER TABLE jobs ADD COLUMN fault_code TEXT GENERATED ALWAYS AS (json_extract(fault, '$.code')) VIRTUAL;
       CREATE INDEX jobs_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
-      CREATE INDEX jobs_dead ON jobs (ended_at_ms, id, project, fault_code, type, model, provider)
+      CREATE INDEX jobs_dead ON jobs (ended_at_ms, id, json_extract(fault, '$.code'), type, model, provider, status, discarded_at_ms)
         WHERE status = 'failed' AND discarded_at_ms IS NULL;
-      CREATE INDEX jobs_dead_project ON jobs (project, ended_at_ms, id, fault_code, type, model, provider)
+      CREATE INDEX jobs_dead_project ON jobs (project, ended_at_ms, id, json_extract(fault, '$.code'), type, model, provider, status, discarded_at_ms)
         WHERE status = 'failed' AND discarded_at_ms IS NULL AND project IS NOT NULL;
 
       CREATE TABLE replays (
