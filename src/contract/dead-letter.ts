@@ -67,6 +67,8 @@ export const ReplayRecord = v.object({
   rate_per_minute: v.number(),
   /** Dead letters that matched when it was ordered. */
   matched: v.number(),
+  /** False where only the oldest dead letters were looked at: order again for the rest, or name `from`. */
+  complete: v.boolean(),
   replayed: v.number(),
   /** Jobs that no provider could take: they stay dead letters. */
   failed_to_replay: v.number(),

@@ -21,6 +21,8 @@ const ReplayRow = v.object({
   until_ms: count,
   until_id: v.string(),
   matched: count,
+  /** 1 where every dead letter was looked at, 0 where only the oldest were. */
+  complete: count,
   replayed: count,
   failed: count,
   request_id: v.string(),
@@ -40,7 +42,7 @@ export class ReplayStore {
   /** Remembers a new one, and forgets the oldest of those that have ended beyond the bound. */
   insert(row: ReplayRow): void {
     this.#sql.exec(
-      'INSERT INTO replays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO replays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       row.id,
       row.project,
       row.status,
@@ -51,6 +53,7 @@ export class ReplayStore {
       row.until_ms,
       row.until_id,
       row.matched,
+      row.complete,
       row.replayed,
       row.failed,
       row.request_id,

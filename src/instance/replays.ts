@@ -48,7 +48,8 @@ export class Replays {
     const asked = spanOf(filter)
     // What fails from now on is not meant, so that nothing goes round in circles.
     const whole = { after: asked.after, before: { atMs: Math.min(asked.before.atMs, now + 1), id: '' } }
-    const span = { ...whole, before: this.#letters.beyondReplay(query, whole) ?? whole.before }
+    const beyond = this.#letters.beyondReplay(query, whole)
+    const span = { ...whole, before: beyond ?? whole.before }
     const row: ReplayRow = {
       id: this.#ambient.id('replay'),
       project: query.project,
@@ -60,6 +61,7 @@ export class Replays {
       until_ms: span.before.atMs,
       until_id: span.before.id,
       matched: sum(Object.values(this.#letters.countByCode(query, span))),
+      complete: beyond === null ? 1 : 0,
       replayed: 0,
       failed: 0,
       request_id: requestId,
@@ -139,6 +141,7 @@ export const replayRecord = (row: ReplayRow, instance: string): ReplayRecord => 
   filter: JSON.parse(row.filter) as DeadLetterFilter,
   rate_per_minute: row.rate_per_minute,
   matched: row.matched,
+  complete: row.complete === 1,
   replayed: row.replayed,
   failed_to_replay: row.failed,
   request_id: row.request_id,

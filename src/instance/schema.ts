@@ -97,7 +97,7 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE TABLE replays (
         id TEXT PRIMARY KEY, project TEXT, status TEXT NOT NULL, filter TEXT NOT NULL, rate_per_minute INTEGER NOT NULL,
         after_ms INTEGER NOT NULL, after_id TEXT NOT NULL, until_ms INTEGER NOT NULL, until_id TEXT NOT NULL,
-        matched INTEGER NOT NULL, replayed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        matched INTEGER NOT NULL, complete INTEGER NOT NULL, replayed INTEGER NOT NULL, failed INTEGER NOT NULL,
         request_id TEXT NOT NULL, created_at_ms INTEGER NOT NULL, ended_at_ms INTEGER, due_at_ms INTEGER
       ) STRICT, WITHOUT ROWID;
       CREATE INDEX replays_due ON replays (due_at_ms) WHERE due_at_ms IS NOT NULL;

@@ -5,6 +5,7 @@ import { openSite, rowsOf, type Site, stateOf, withKey } from '../support/client
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 import { failJobs, idsOf, letters } from '../support/letters.ts'
+import { openSocket } from '../support/streams.ts'
 
 let site: Site
 let provider: FakeIdeogram
@@ -168,7 +169,6 @@ describe('a replay', () => {
     const [failed] = await failJobs(site, provider, 1)
     provider.hold('generate')
     await replay(failed?.id ?? '')
-    const { openSocket } = await import('../support/streams.ts')
     const socket = await openSocket(`${site.base}/jobs/${failed?.id}/events`, { key: site.key })
     await eventually('the second start', () => socket.events.filter(({ type }) => type === 'job.started').length === 2)
     expect(socket.closed).toBeNull()
