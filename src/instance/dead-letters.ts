@@ -5,7 +5,7 @@ import { rankCandidates } from '../core/choice.ts'
 import { readResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import type { Ambient } from './ambient.ts'
-import { candidatesFor } from './availability.ts'
+import { candidatesFor, providerReadyAt } from './availability.ts'
 import type { Books } from './books.ts'
 import type { DeadLetterQuery, DeadLetterStore, Place, Span } from './dead-letter-store.ts'
 import type { JobRow } from './job-store.ts'
@@ -41,8 +41,9 @@ export class DeadLetters {
     }
     const now = ambient.now()
     const resume = storedPoint(row.resume, now)
-    // What was made belongs to the model that made it, and needs no provider to be stored.
-    const model = resume === null ? bestModel(row, books, now) : row.model
+    // What was made belongs to the model that made it.
+    const made = providerReadyAt(books, row.provider, now) === null ? null : row.model
+    const model = resume === null ? bestModel(row, books, now) : made
     if (model === null)
       return refuse('no_provider', 'No provider of this job has a usable credential in this instance.')
     scheduler.replay(row, model, resume)

@@ -82,6 +82,9 @@ describe('a batch', () => {
     expect(done).toMatchObject({ status: 'succeeded', counts: counts({ succeeded: 100 }), cost_usd: 6 })
     expect(await completions()).toHaveLength(1)
     expect(provider.accepted).toHaveLength(100)
+    const events = await rowsOf('prod', 'SELECT seq, type FROM events ORDER BY seq')
+    expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 301 }, (_, i) => i + 1))
+    expect(events.slice(-2).map(({ type }) => type)).toEqual(['job.succeeded', 'batch.completed'])
   }, 30_000)
 
   test('of a hundred of which one is invalid changes nothing and names the one', async () => {

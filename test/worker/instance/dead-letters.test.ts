@@ -155,6 +155,14 @@ describe('a replay', () => {
     expect(provider.accepted).toHaveLength(1)
   })
 
+  test('of such a picture needs its provider too', async () => {
+    provider.next.image.push(failing(503))
+    const failed = await site.ended((await site.begin({ max_attempts: 1 })).id)
+    await site.send('PUT', '/providers/ideogram', { json: { enabled: false } })
+    const answer = await site.send('POST', `/jobs/${failed.id}/replay`)
+    expect([answer.status, answer.body.error.code]).toEqual([400, 'no_provider'])
+  })
+
   test('begins anew where what was made is too old to be there still', async () => {
     const clock = movableClock()
     provider.next.image.push(failing(503))

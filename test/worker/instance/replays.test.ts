@@ -1,6 +1,7 @@
-import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
+import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Replay } from '../../../src/contract/dead-letter.ts'
+import { LIMITS } from '../../../src/limits.ts'
 import { instanceStub, must, openSite, rowsOf, type Site, withKey } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
@@ -155,6 +156,37 @@ describe('a replay by filter', () => {
     }
     expect(await read(id)).toMatchObject({ status: 'completed', matched: 4, replayed: 2 })
     expect(await replayedJobs()).toEqual(onceEach([first, second, fourth].flatMap((job) => job ?? [])))
+  })
+
+  test('beside another of the same jobs replays each of them once between them', async () => {
+    const clock = movableClock()
+    const failed = await failJobs(site, provider, 6)
+    clock.freeze()
+    const orders = await Promise.all([order({ rate_per_minute: 60 }), order({ rate_per_minute: 120 })])
+    for (let step = 0; step < 12; step += 1) {
+      clock.advance(1_000)
+      await ring()
+    }
+    const done = await Promise.all(orders.map(({ id }) => read(id)))
+    expect(done.map(({ status }) => status)).toEqual(['completed', 'completed'])
+    expect(done.reduce((sum, { replayed }) => sum + replayed, 0)).toBe(6)
+    expect(await replayedJobs()).toEqual(onceEach(failed))
+  })
+
+  test('is remembered among the last thousand that have ended', async () => {
+    await runInDurableObject(instanceStub('prod'), (_instance, { storage }) => {
+      storage.sql.exec(
+        `INSERT INTO replays WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         SELECT printf('replay_%026d', i), NULL, 'completed', '{}', 60, 0, '', 0, '', 0, 1, 0, 0, 'req', i, i, NULL FROM n`,
+        LIMITS.replaysKept + 1,
+      )
+    })
+    const oldest = `replay_${String(1).padStart(26, '0')}`
+    expect((await read(oldest)).status).toBe('completed')
+    await order({ code: 'canceled' })
+    expect((await site.send('GET', `/dead-letters/replays/${oldest}`)).status).toBe(404)
+    const kept = await rowsOf('prod', 'SELECT count(*) AS n FROM replays')
+    expect(kept[0]?.['n']).toBe(LIMITS.replaysKept + 1)
   })
 
   test('that is canceled stops, and says so again', async () => {
