@@ -207,7 +207,7 @@ export class Instance extends DurableObject<Env> {
       if (!own.ok) return own
       const ordered = await this.#commit.apply(() => parts.replays.order(request, principal.project, caller.requestId))
       if (!ordered.ok) return ordered
-      // As it stands behind its first step.
+      // As it stands behind the turn of the transaction, which may have taken the first step.
       return this.#replayView(parts, parts.replays.find(ordered.value.id, null))
     })
   }

@@ -35,7 +35,7 @@ export class Replays {
     this.#ambient = ambient
   }
 
-  /** Covers what matches at this moment. Its first step is taken in the turn of this transaction. */
+  /** Covers what matches at this moment. Its first step is due at once. */
   order(request: ReplayRequest, project: string | null, requestId: string): Result<ReplayRow> {
     if (this.#store.open() >= LIMITS.replaysOpen) {
       return refuse('rate_limited', `At most ${LIMITS.replaysOpen} replays by filter run at once.`, {

@@ -4,7 +4,7 @@ import type { Discarded, Replay } from '../../../src/contract/dead-letter.ts'
 import type { Job } from '../../../src/contract/job.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { instanceStub, must, openSite, type Site } from '../support/client.ts'
-import { movableClock } from '../support/clock.ts'
+import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
 import { failJobs, letters } from '../support/letters.ts'
 
@@ -94,6 +94,10 @@ describe('behind more dead letters than one look covers', () => {
     expect(await order({ code: 'provider_rejected' })).toMatchObject({ matched: 0, complete: false })
     const late = { code: 'provider_rejected', from: newest?.ended_at, rate_per_minute: 1 }
     expect(await order(late)).toMatchObject({ matched: 1, complete: true })
+    await eventually('the latest is replayed', async () => {
+      await runDurableObjectAlarm(instanceStub('prod'))
+      return (await site.job(newest?.id ?? '')).replays === 1
+    })
     expect(await order({ rate_per_minute: 1 })).toMatchObject({ matched: LIMITS.deadLettersPerReplay, complete: true })
   })
 })
