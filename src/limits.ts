@@ -46,6 +46,10 @@ export const LIMITS = {
   maxCostUsd: 10_000,
   /** Jobs waiting in one instance before `queue_full`. */
   queueDefault: 1_000_000,
+  /** Jobs of one batch: all are checked and admitted in one transaction, which must stay short. */
+  jobsPerBatch: 100,
+  /** Body of a batch: a hundred jobs of 40 KiB. Across RPC it travels whole, so far below the platform's 32 MiB. */
+  batchBodyBytes: 4 * 1024 * 1024,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
   /** The same in the answer to a submit, which must stay quick while many stand before it. */
@@ -162,6 +166,24 @@ export const LIMITS = {
   budgetWaitMs: 32 * 24 * 60 * 60 * 1000,
   /** Jobs that wait for their budget and are looked at in one turn, when there is room again. */
   budgetLooksPerTurn: 64,
+  // ---------------------------------------------------------------------------------------------- dead letters
+  /** Dead letters looked at for one page or one step of a replay: a filter that matches little must not make a long turn. */
+  deadLettersPerScan: 5_000,
+  /** The oldest dead letters that one replay by filter, or one summary, covers: counting them over an index takes 20 ms. */
+  deadLettersPerReplay: 50_000,
+  /** Pace of a replay by filter, in jobs per minute: the default lets a provider recover, the maximum keeps a step below 100 jobs. */
+  replaysPerMinuteDefault: 600,
+  replaysPerMinuteMax: 6_000,
+  /** Replays by filter at work in one instance, and ended ones that are remembered. */
+  replaysOpen: 10,
+  replaysKept: 1_000,
+  /** Dead letters discarded in one call. */
+  discardsPerCall: 1_000,
+  /**
+   * How long after a generation a replay still fetches what the provider made instead of buying anew: Replicate deletes
+   * its files after an hour, and a replay must have time to run.
+   */
+  storedPointMs: 50 * 60 * 1000,
 
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */

@@ -111,6 +111,12 @@ export const JobRecord = v.object({
     total_ms: v.nullable(v.number()),
   }),
   queue: v.nullable(QueueView),
+  /** The batch it was submitted with, or null. */
+  batch: v.nullable(v.string()),
+  /** How often it was replayed. */
+  replays: v.number(),
+  /** When it was taken off the dead letters, or null. */
+  discarded_at: v.nullable(v.string()),
   metadata: v.record(v.string(), v.string()),
   request_id: v.string(),
   created_at: v.string(),
@@ -120,7 +126,7 @@ export const JobRecord = v.object({
 })
 export type JobRecord = v.InferOutput<typeof JobRecord>
 
-const Urls = v.object({ get: v.string(), cancel: v.string(), events: v.string() })
+const Urls = v.object({ get: v.string(), cancel: v.string(), replay: v.string(), events: v.string() })
 
 /** The job as a client sees it. */
 export const Job = v.object({

@@ -14,7 +14,7 @@ export const presentJob = async (context: Context, record: JobRecord): Promise<J
         images.map(async (image) => ({ ...image, url: await artifactUrl(context, record.instance, image.artifact) })),
       ),
     },
-    urls: { get: base, cancel: `${base}/cancel`, events: `${base}/events` },
+    urls: { get: base, cancel: `${base}/cancel`, replay: `${base}/replay`, events: `${base}/events` },
   }
 }
 

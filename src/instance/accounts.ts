@@ -129,6 +129,13 @@ export class Accounts {
     return { ok: true, value: { ...money, budget_scope: waits } }
   }
 
+  /** A job that was admitted is not taken in after all. */
+  giveBack(project: string | null, money: MoneyOfRow): void {
+    this.lines.move(money.budget_scope, null, money.estimate_micros ?? 0)
+    if (money.held_micros === null) return
+    moveHold(this.ledger, scopesOf(project), { micros: money.held_micros, day: money.held_day }, null)
+  }
+
   /**
    * What a step of the job does to its money: books what an attempt bought, releases, and holds anew. `refusal` says that
    * there was no room for the next attempt: then nothing is held.
@@ -317,7 +324,7 @@ export class Accounts {
 /** A month and the one before it, with days to spare. */
 const TWO_MONTHS_BACK_MS = 35 * 24 * 60 * 60 * 1000
 
-const NO_MONEY: MoneyOfRow = {
+export const NO_MONEY: MoneyOfRow = {
   estimate_micros: null,
   held_micros: null,
   held_day: null,

@@ -19,6 +19,8 @@ export type Subscription = {
 
 export type Subscriber = Subscription & {
   live: boolean
+  /** What it was sent last ended what it follows, unless a replay comes behind. */
+  sawEnd?: boolean
   send(event: Event, text: string): void
   end(code: number, reason: string): void
 }
@@ -68,7 +70,7 @@ export class Broadcast {
   openSocket(subscription: Subscription, ended: boolean): Response {
     const { 0: client, 1: server } = new WebSocketPair()
     const { filter, keyId, expiresAtMs } = subscription
-    if (filter.job === null) {
+    if (isOfAll(filter)) {
       this.#state.acceptWebSocket(server)
       server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
     } else this.#acceptAwake(server)
@@ -116,17 +118,24 @@ export class Broadcast {
         if (!subscriber.live || event.seq <= subscriber.cursor) continue
         if (this.#expired(subscriber, now)) continue
         subscriber.cursor = event.seq
-        if (sees(subscriber.filter, event.job, project)) this.#deliver(subscriber, event, text)
+        if (sees(subscriber.filter, event, project)) this.#deliver(subscriber, event, text)
       }
     }
   }
 
   /** What is told but not kept: it bears the number of the last durable event and moves no cursor. */
-  progress(job: string, project: string | null, now: number, data: Event['data']): void {
-    const event: Event = { seq: this.#head(), type: 'job.progress', job, at: new Date(now).toISOString(), data }
+  progress(job: { id: string; project: string | null; batch: string | null }, now: number, data: Event['data']): void {
+    const event: Event = {
+      seq: this.#head(),
+      type: 'job.progress',
+      job: job.id,
+      ...(job.batch === null ? {} : { batch: job.batch }),
+      at: new Date(now).toISOString(),
+      data,
+    }
     const text = JSON.stringify(event)
     for (const subscriber of this.#all) {
-      if (!subscriber.live || !sees(subscriber.filter, job, project) || this.#expired(subscriber, now)) continue
+      if (!subscriber.live || !sees(subscriber.filter, event, job.project) || this.#expired(subscriber, now)) continue
       this.#deliver(subscriber, event, text)
     }
   }
@@ -193,7 +202,7 @@ export class Broadcast {
       return
     }
     subscriber.live = true
-    if (ended) this.#close(subscriber, NORMAL, 'job ended')
+    if (subscriber.sawEnd ?? ended) this.#close(subscriber, NORMAL, endOf(subscriber.filter))
   }
 
   /** False where the subscription ended with this event. */
@@ -204,8 +213,12 @@ export class Broadcast {
       this.#close(subscriber, TRY_LATER, 'too slow')
       return false
     }
-    if (subscriber.filter.job === null || !endsJob(event.type)) return true
-    this.#close(subscriber, NORMAL, 'job ended')
+    if (isOfAll(subscriber.filter) || event.type === 'job.progress') return true
+    // While it catches up, a replay may stand behind a final event: the end of the story decides.
+    if (subscriber.filter.job) subscriber.sawEnd = endsJob(event.type)
+    else if (event.type === 'batch.completed') subscriber.sawEnd = true
+    if (!subscriber.sawEnd || (subscriber.filter.job && !subscriber.live)) return true
+    this.#close(subscriber, NORMAL, endOf(subscriber.filter))
     return false
   }
 
@@ -221,5 +234,10 @@ export class Broadcast {
   }
 }
 
-const sees = (filter: EventFilter, job: string | null, project: string | null): boolean =>
-  (filter.job === null || filter.job === job) && (filter.project === null || filter.project === project)
+const isOfAll = (filter: EventFilter): boolean => filter.job === null && !filter.batch
+const endOf = (filter: EventFilter): string => (filter.job === null ? 'batch ended' : 'job ended')
+
+const sees = (filter: EventFilter, event: Event, project: string | null): boolean =>
+  (filter.job === null || filter.job === event.job) &&
+  (!filter.batch || filter.batch === event.batch) &&
+  (filter.project === null || filter.project === project)

@@ -132,6 +132,9 @@ export class Dispatcher {
 
   /** Why this attempt is made, for the job's record. */
   #reasonOf(row: JobRow): string {
+    // Only a replay leaves no fault behind attempts.
+    if (row.fault === null && row.attempt > 0)
+      return row.resume === null ? 'replayed' : 'replayed: stores what was made'
     if (row.fault === null) return wishesOf(row).reason
     const { code } = JSON.parse(row.fault) as { code: string }
     if (row.resume !== null) return `goes on after ${code}`

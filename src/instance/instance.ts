@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import type { BatchRecord, BatchRequest } from '../contract/batch.ts'
 import type {
   BudgetRequest,
   BudgetView,
@@ -8,6 +9,13 @@ import type {
   ProjectView,
 } from '../contract/budget.ts'
 import type { Sealing } from '../contract/credential.ts'
+import type {
+  DeadLetterRecords,
+  Discarded,
+  DiscardRequest,
+  ReplayRecord,
+  ReplayRequest,
+} from '../contract/dead-letter.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type {
   ApiKey,
@@ -39,7 +47,10 @@ import { LIMITS } from '../limits.ts'
 import { deleteArtifacts } from '../storage/artifacts.ts'
 import { notHere, type Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
+import { type BatchRecords, batchRecord, cancelBatch, findBatch, readBatches, takeInBatch } from './batches.ts'
 import { listBudgets, readBudget, removeBudget, saveBudget } from './budgets.ts'
+import { type DeadLetterPageRequest, ownProject, readDeadLetters } from './dead-letter-reader.ts'
+import { noDeadLetter } from './dead-letters.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Delivery, Hooks, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
@@ -48,7 +59,9 @@ import { logTransition } from './log.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
-import { type JobRecords, readJob, readJobs, visible } from './reader.ts'
+import { answer, type JobRecords, readJob, readJobs, visible } from './reader.ts'
+import type { ReplayRow } from './replay-store.ts'
+import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
 import { createVault, type Vault } from './vault.ts'
@@ -170,6 +183,111 @@ export class Instance extends DurableObject<Env> {
         return refuse('conflict', `The job has already ${row.status}.`)
       })
       return verdict.ok ? ok(readJob(parts, id, systemAmbient.now())) : verdict
+    })
+  }
+
+  /** A failed job runs again. */
+  async replay(caller: Caller, id: string): Promise<Result<Answered<JobRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const verdict = await this.#commit.apply((): Result<null> => {
+        const row = parts.jobs.find(id)
+        return visible(row, principal) ? parts.deadLetters.readmit(row, null) : noJob()
+      })
+      return verdict.ok ? ok(readJob(parts, id, systemAmbient.now())) : verdict
+    })
+  }
+
+  // -------------------------------------------------------------------------------------------- dead letters
+
+  async deadLetters(caller: Caller, page: DeadLetterPageRequest): Promise<Result<Answered<DeadLetterRecords>>> {
+    return this.#as(caller, 'read', (parts, principal, now) => ok(readDeadLetters(parts, principal, page, now)))
+  }
+
+  async discard(caller: Caller, id: string): Promise<Result<null>> {
+    return this.#as(caller, 'jobs', (parts, principal) =>
+      this.#commit.apply((): Result<null> => {
+        const row = parts.jobs.find(id)
+        return visible(row, principal) ? parts.deadLetters.discard(row) : noDeadLetter()
+      }),
+    )
+  }
+
+  async discardAll(caller: Caller, request: DiscardRequest): Promise<Result<Discarded>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const own = ownProject(principal, request.project)
+      if (!own.ok) return own
+      const { all: _, ...filter } = request
+      return ok(await this.#commit.apply(() => parts.deadLetters.discardAll(filter, principal.project)))
+    })
+  }
+
+  async orderReplay(caller: Caller, request: ReplayRequest): Promise<Result<Wire<ReplayRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const own = ownProject(principal, request.project)
+      if (!own.ok) return own
+      const ordered = await this.#commit.apply(() => parts.replays.order(request, principal.project, caller.requestId))
+      if (!ordered.ok) return ordered
+      // As it stands behind the turn of the transaction, which may have taken the first step.
+      return this.#replayView(parts, parts.replays.find(ordered.value.id, null))
+    })
+  }
+
+  async replays(
+    caller: Caller,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Result<Wire<{ data: ReplayRecord[]; next: string | null }>>> {
+    return this.#as(caller, 'read', (parts, principal) => {
+      const { rows, next } = parts.replays.list(after, principal.project, limit)
+      return ok(toWire({ data: rows.map((row) => replayRecord(row, parts.identity.id)), next }))
+    })
+  }
+
+  async replayOrder(caller: Caller, id: string): Promise<Result<Wire<ReplayRecord>>> {
+    return this.#as(caller, 'read', (parts, principal) =>
+      this.#replayView(parts, parts.replays.find(id, principal.project)),
+    )
+  }
+
+  async cancelReplay(caller: Caller, id: string): Promise<Result<Wire<ReplayRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) =>
+      this.#replayView(parts, await this.#commit.apply(() => parts.replays.cancel(id, principal.project))),
+    )
+  }
+
+  // ------------------------------------------------------------------------------------------------- batches
+
+  async submitBatch(
+    caller: Caller,
+    wire: Wire<BatchRequest>,
+    options: Omit<SubmitOptions, 'waitMs'>,
+  ): Promise<Result<Answered<BatchRecord> & { replayed: boolean }>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const request = fromWire(wire)
+      const taken = await this.#commit.apply(() => takeInBatch(parts, principal, caller.requestId, request, options))
+      if (!taken.ok) return taken
+      const read = this.#readBatch(parts, principal, taken.value.id)
+      return read.ok ? ok({ ...read.value, replayed: taken.value.replayed }) : read
+    })
+  }
+
+  async batch(caller: Caller, id: string): Promise<Result<Answered<BatchRecord>>> {
+    return this.#as(caller, 'read', (parts, principal) => this.#readBatch(parts, principal, id))
+  }
+
+  async batches(
+    caller: Caller,
+    filter: { project?: string; before?: string; limit: number },
+  ): Promise<Result<Answered<BatchRecords>>> {
+    return this.#as(caller, 'read', (parts, principal, now) =>
+      ok(answer(parts, toWire(readBatches(parts, principal, filter)), now)),
+    )
+  }
+
+  async cancelBatch(caller: Caller, id: string): Promise<Result<Answered<BatchRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const canceled = await this.#commit.apply(() => cancelBatch(parts, principal, id))
+      return canceled.ok ? this.#readBatch(parts, principal, id) : canceled
     })
   }
 
@@ -424,7 +542,7 @@ export class Instance extends DurableObject<Env> {
       this.ctx.storage.transactionSync(() => {
         parts.jobs.begin()
         for (const operation of operations) operation()
-        if (!parts.identity.deleting) wakeAt = parts.scheduler.turn()
+        if (!parts.identity.deleting) wakeAt = earliest(parts.replays.turn(), parts.scheduler.turn())
         parts.jobs.flush()
         parts.events.flush()
       })
@@ -434,6 +552,7 @@ export class Instance extends DurableObject<Env> {
       parts.jobs.careful = true
       parts.books.reload(parts.jobs, parts.events, parts.admin)
       parts.accounts.reload()
+      parts.replays.reload()
       throw error
     }
     // What is done stays done: a fault from here on must not look like a transaction that was rolled back.
@@ -521,7 +640,7 @@ export class Instance extends DurableObject<Env> {
     if (row?.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
     if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(job, rate)))
-    parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })
+    parts.broadcast.progress({ ...row, id: job }, systemAmbient.now(), { progress, message })
     return []
   }
 
@@ -534,6 +653,15 @@ export class Instance extends DurableObject<Env> {
     const access = parts.access.check(caller, 'read', systemAmbient.now())
     // Who may only submit was told of its own job before, and is now.
     return access.ok || access.fault.code === 'permission_denied' ? ok(null) : access
+  }
+
+  #readBatch(parts: Parts, principal: Principal, id: string): Result<Answered<BatchRecord>> {
+    const found = findBatch(parts, principal, id)
+    return found.ok ? ok(answer(parts, toWire(batchRecord(parts, found.value)), systemAmbient.now())) : found
+  }
+
+  #replayView(parts: Parts, found: Result<ReplayRow>): Result<Wire<ReplayRecord>> {
+    return found.ok ? ok(toWire(replayRecord(found.value, parts.identity.id))) : found
   }
 
   #hooksOf(parts: Parts): Hooks {

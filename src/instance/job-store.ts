@@ -55,6 +55,13 @@ const JobRow = v.object({
   ...moneyOfRow,
   /** While it waits for a budget its deadline stands still: what was left of it. */
   deadline_left_ms: time,
+  batch: text,
+  replays: count,
+  /** Attempts up to this one belong to what was before the last replay. */
+  round_after: count,
+  /** The replay by filter that replayed it last. */
+  replayed_by: text,
+  discarded_at_ms: time,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
 const CarefulRow = v.object({ ...JobRow.entries, ...JSON_COLUMNS })
@@ -118,6 +125,8 @@ export type Wishes = {
   /** Why the first model was chosen, and which were not. */
   reason: string
   skipped: { model: string; reason: string }[]
+  /** The whole length of the deadline, for a replay; rows of an earlier version have none. */
+  deadlineMs?: number
 }
 
 export type NewJob = Omit<
@@ -136,7 +145,12 @@ export type NewJob = Omit<
   | 'open_attempt'
   | 'deadline_left_ms'
   | keyof MoneyOfRow
->
+  | 'batch'
+  | 'replays'
+  | 'round_after'
+  | 'replayed_by'
+  | 'discarded_at_ms'
+> & { batch?: string | null }
 
 const SetAside = v.object({
   id: v.string(),
@@ -151,7 +165,14 @@ export type SetAside = v.InferOutput<typeof SetAside>
 
 const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
 
-export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
+export type JobFilter = {
+  status?: Status
+  type?: string
+  project?: string
+  batch?: string
+  before?: string
+  limit: number
+}
 
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
 const SCAN = 5_000
@@ -313,6 +334,25 @@ export class JobStore {
   saveDeadline(id: string, deadlineAtMs: number, leftMs: number | null): void {
     this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
     this.#change(id, { deadline_at_ms: deadlineAtMs, deadline_left_ms: leftMs })
+  }
+
+  /** What a replay changes beside the job's state: a new round begins behind the attempts made so far. */
+  restart(id: string, deadlineAtMs: number, replay: string | null): void {
+    const row = this.find(id)
+    if (!row) return
+    this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
+    this.#change(id, {
+      deadline_at_ms: deadlineAtMs,
+      round_after: row.attempt,
+      replays: row.replays + 1,
+      discarded_at_ms: null,
+      replayed_by: replay ?? row.replayed_by,
+    })
+  }
+
+  /** Takes a job out of the dead letters. What it could have gone on from goes with it. */
+  discard(id: string, now: number): void {
+    this.#change(id, { discarded_at_ms: now, resume: null })
   }
 
   /** Jobs that wait for this budget, the oldest first, behind `after`. */
@@ -524,6 +564,7 @@ export class JobStore {
   /** Newest first. `next` is the id to go on before, or null at the end; a filtered page may be short and still have one. */
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     const before = filter.before ?? 'job_~'
+    if (filter.batch !== undefined) return this.#listBatch(filter.batch, before, filter)
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
     const rows = this.#carefully(
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
@@ -543,6 +584,22 @@ export class JobStore {
       SCAN - 1,
     )
     return { rows, next: scanned ? v.parse(v.object({ id: v.string() }), scanned).id : null }
+  }
+
+  /** A batch has few jobs, all under one index entry: its pages are never short. */
+  #listBatch(batch: string, before: string, filter: JobFilter): { rows: JobRow[]; next: string | null } {
+    const rows = this.#select(
+      `SELECT * FROM jobs WHERE batch = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4)
+       AND (?5 IS NULL OR project = ?5) ORDER BY id DESC LIMIT ?6`,
+      batch,
+      before,
+      filter.status ?? null,
+      filter.type ?? null,
+      filter.project ?? null,
+      filter.limit + 1,
+    )
+    const page = rows.slice(0, filter.limit)
+    return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : null }
   }
 
   // --------------------------------------------------------------------------------------------- idempotency
@@ -628,7 +685,17 @@ export class JobStore {
 
 const COLUMNS = Object.keys(JobRow.entries) as (keyof JobRow)[]
 /** What a job is asked for does not change, and is the longest part of its row. */
-const FIXED: (keyof JobRow)[] = ['id', 'type', 'project', 'request_id', 'input', 'wishes', 'metadata', 'created_at_ms']
+const FIXED: (keyof JobRow)[] = [
+  'id',
+  'type',
+  'project',
+  'request_id',
+  'input',
+  'wishes',
+  'metadata',
+  'batch',
+  'created_at_ms',
+]
 const CHANGING = COLUMNS.filter((column) => !FIXED.includes(column))
 const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
 const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
@@ -647,6 +714,11 @@ const NOTHING_YET = {
   fault: null,
   open_attempt: null,
   deadline_left_ms: null,
+  batch: null,
+  replays: 0,
+  round_after: 0,
+  replayed_by: null,
+  discarded_at_ms: null,
 } as const
 
 const readOpenAttempt = (text: string | null): OpenAttempt | null => {

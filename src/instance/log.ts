@@ -15,6 +15,7 @@ export const logTransition = (instance: string, event: Event, requestId: string)
       event: event.type,
       instance,
       job: event.job ?? undefined,
+      batch: event.batch,
       seq: event.seq,
       request_id: requestId || undefined,
       ...{ code, attempt, model, retry_in_ms, from, to, cost_usd, provider, credential, until, scope, threshold },

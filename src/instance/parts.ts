@@ -8,12 +8,18 @@ import { Accounts } from './accounts.ts'
 import { AdminStore } from './admin-store.ts'
 import { Administration } from './administration.ts'
 import { systemAmbient } from './ambient.ts'
+import { BatchStore } from './batch-store.ts'
 import { Books } from './books.ts'
 import { Broadcast } from './broadcast.ts'
+import { DeadLetterStore } from './dead-letter-store.ts'
+import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
 import { LedgerStore } from './ledger-store.ts'
+import { queueBound } from './reader.ts'
+import { ReplayStore } from './replay-store.ts'
+import { Replays } from './replays.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
 import { Sealing } from './sealing.ts'
@@ -40,6 +46,10 @@ export type Parts = {
   access: Access
   administration: Administration
   scheduler: Scheduler
+  batches: BatchStore
+  letters: DeadLetterStore
+  deadLetters: DeadLetters
+  replays: Replays
   broadcast: Broadcast
   lanes: Lanes
   sealing: Sealing
@@ -66,15 +76,27 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   accounts.reload()
   const access = new Access()
   access.reload(admin)
+  const batches = new BatchStore(sql, jobs)
   const scheduler = new Scheduler({
     instance: identity.id,
     jobs,
     events,
     admin,
+    batches,
     books,
     accounts,
     ambient: systemAmbient,
     webhookUrl: webhookUrls(env, identity.id),
+  })
+  const letters = new DeadLetterStore(sql, jobs)
+  const deadLetters = new DeadLetters({
+    store: letters,
+    jobs,
+    books,
+    accounts,
+    scheduler,
+    ambient: systemAmbient,
+    queueBound: () => queueBound({ identity }),
   })
   const lanes = new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now)
   return {
@@ -88,6 +110,10 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     access,
     administration: new Administration(admin, books, scheduler.credentials),
     scheduler,
+    batches,
+    letters,
+    deadLetters,
+    replays: new Replays(new ReplayStore(sql), letters, jobs, deadLetters, systemAmbient),
     broadcast: new Broadcast(state, events, () => books.seq),
     lanes,
     sealing: new Sealing(admin, books, lanes),

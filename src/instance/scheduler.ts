@@ -54,6 +54,11 @@ export class Scheduler {
     return this.#transitions.apply(row, { type: 'cancel' })
   }
 
+  /** A failed job runs again, from the back of the queue. False where it is not a failed one. */
+  replay(row: JobRow, model: string, resume: string | null): boolean {
+    return this.#transitions.apply(row, { type: 'replay', model, resume }, { replay: row.replays + 1 })
+  }
+
   /** An attempt ended. Late news, of an attempt that is no longer the job's, changes nothing. */
   end(ref: AttemptRef, end: AttemptEnd): void {
     const { jobs } = this.#desk
@@ -193,6 +198,8 @@ export class Scheduler {
     const now = ambient.now()
     const last = attempts.find((item) => item.number === row.attempt)
     const own = this.credentials.find(row.provider, last?.credential ?? null)
+    // What was tried before a replay is tried anew.
+    const round = attempts.filter((item) => item.number > row.round_after)
     return {
       type: 'failed',
       fault: problem,
@@ -207,10 +214,10 @@ export class Scheduler {
         roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row.tokens, now),
       },
       resume,
-      earlier: attempts
+      earlier: round
         .filter((item) => item.model === row.model && item.number < row.attempt)
         .flatMap((item) => (item.outcome && item.outcome !== 'done' ? [item.outcome] : [])),
-      alternatives: this.#alternatives(row, new Set(attempts.map((item) => item.model)), now),
+      alternatives: this.#alternatives(row, new Set(round.map((item) => item.model)), now),
       jitter: ambient.random(),
     }
   }

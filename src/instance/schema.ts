@@ -126,4 +126,41 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX jobs_resumed ON jobs (provider) WHERE resume IS NOT NULL;
     `,
   },
+  {
+    id: 5,
+    description: 'dead letters, replays, batches',
+    // The indexes of the dead letters hold every field that they are filtered by, their own condition included: so
+    // SQLite counts without reading a job, whose input may lie on many pages.
+    sql: `
+      ALTER TABLE jobs ADD COLUMN batch TEXT;
+      ALTER TABLE jobs ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE jobs ADD COLUMN round_after INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE jobs ADD COLUMN replayed_by TEXT;
+      ALTER TABLE jobs ADD COLUMN discarded_at_ms INTEGER;
+      CREATE INDEX jobs_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
+      CREATE INDEX jobs_dead ON jobs (ended_at_ms, id, json_extract(fault, '$.code'), type, model, provider, status, discarded_at_ms)
+        WHERE status = 'failed' AND discarded_at_ms IS NULL;
+      CREATE INDEX jobs_dead_project ON jobs (project, ended_at_ms, id, json_extract(fault, '$.code'), type, model, provider, status, discarded_at_ms)
+        WHERE status = 'failed' AND discarded_at_ms IS NULL AND project IS NOT NULL;
+
+      CREATE TABLE replays (
+        id TEXT PRIMARY KEY, project TEXT, status TEXT NOT NULL, filter TEXT NOT NULL, rate_per_minute INTEGER NOT NULL,
+        after_ms INTEGER NOT NULL, after_id TEXT NOT NULL, until_ms INTEGER NOT NULL, until_id TEXT NOT NULL,
+        matched INTEGER NOT NULL, complete INTEGER NOT NULL, replayed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        request_id TEXT NOT NULL, created_at_ms INTEGER NOT NULL, ended_at_ms INTEGER, due_at_ms INTEGER
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX replays_due ON replays (due_at_ms) WHERE due_at_ms IS NOT NULL;
+
+      CREATE TABLE batches (
+        id TEXT PRIMARY KEY, project TEXT, metadata TEXT NOT NULL, request_id TEXT NOT NULL, jobs TEXT NOT NULL,
+        total INTEGER NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL, canceled INTEGER NOT NULL,
+        cost_micros INTEGER NOT NULL, unknown_costs INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL, ended_at_ms INTEGER
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX batches_project ON batches (project, id) WHERE project IS NOT NULL;
+
+      ALTER TABLE events ADD COLUMN batch TEXT;
+      CREATE INDEX events_batch ON events (batch, seq) WHERE batch IS NOT NULL;
+    `,
+  },
 ]

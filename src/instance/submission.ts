@@ -10,7 +10,7 @@ import type { Books } from './books.ts'
 import type { NewJob, Wishes } from './job-store.ts'
 
 /** What stands around a request: who asks, when, under which name the job will go. */
-export type Origin = { id: string; requestId: string; project: string | null; now: number }
+export type Origin = { id: string; requestId: string; project: string | null; now: number; batch?: string }
 
 /** Turns a checked request into a job's row, or says which field keeps it from running here. */
 export const planJob = (request: JobRequest, config: InstanceConfig, books: Books, origin: Origin): Result<NewJob> => {
@@ -24,6 +24,7 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     return refuse('invalid_request', 'not_before is too far in the future.', { param: 'not_before' })
   }
   const readyAtMs = isLater ? dueAtMs : origin.now
+  const deadlineMs = (request.deadline_s ?? LIMITS.deadlineDefaultSeconds) * 1000
   const wishes: Wishes = {
     ...chosen.value,
     fallback: request.fallback ?? true,
@@ -32,6 +33,7 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     onOutcomeUnknown: request.on_outcome_unknown ?? 'fail',
     maxCostMicros: typeof request.max_cost_usd === 'number' ? usdToMicros(request.max_cost_usd) : null,
     prefer: request.prefer ?? null,
+    deadlineMs,
   }
   return ok({
     id: origin.id,
@@ -42,7 +44,7 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     tag: 0,
     queued_at_ms: readyAtMs,
     tokens,
-    deadline_at_ms: readyAtMs + (request.deadline_s ?? LIMITS.deadlineDefaultSeconds) * 1000,
+    deadline_at_ms: readyAtMs + deadlineMs,
     created_at_ms: origin.now,
     type: request.type,
     project: origin.project,
@@ -51,6 +53,7 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     input: JSON.stringify(request.input),
     wishes: JSON.stringify(wishes),
     metadata: JSON.stringify(request.metadata ?? {}),
+    batch: origin.batch ?? null,
   })
 }
 

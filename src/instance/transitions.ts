@@ -10,6 +10,8 @@ import { LIMITS } from '../limits.ts'
 import type { Accounts, Refusal } from './accounts.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { Ambient } from './ambient.ts'
+import type { BatchStore } from './batch-store.ts'
+import { tallyBatch } from './batch-tally.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobRow, JobStore, MoneyOfRow, NewJob, SetAside, Wishes } from './job-store.ts'
@@ -29,6 +31,7 @@ export type Desk = {
   jobs: JobStore
   events: EventStore
   admin: AdminStore
+  batches: BatchStore
   books: Books
   accounts: Accounts
   ambient: Ambient
@@ -144,7 +147,7 @@ export class Transitions {
   ): void {
     const { jobs, books } = this.#desk
     if (row.status === 'running') this.#leaveRunning(row, event)
-    books.leave(row.provider, row.status)
+    if (row.ended_at_ms === null) books.leave(row.provider, row.status)
     if (isReady(row.status, row.due_at_ms)) books.leaveQueue(row)
     const place = this.#placeOf(row, next.job, now)
     if (next.job.endedAtMs === null) books.enter(place.provider, next.job.status)
@@ -160,6 +163,7 @@ export class Transitions {
     jobs.save(row.id, next.job, { ...place, lane }, money)
     this.#keepDeadline(row, next.job, money, now)
     if (next.emit) this.#tell(row, next.emit.type, { ...next.emit.data, ...data })
+    if (row.batch !== null) this.#tally(row, row.batch, next.job.status)
   }
 
   /** While a job waits for its budget its deadline stands still. */
@@ -193,7 +197,8 @@ export class Transitions {
   /** A job keeps its place through retries; it gets a new one with a new provider, and when it was not waiting before. */
   #placeOf(row: JobRow, job: Lifecycle, now: number): { provider: string; tag: number; queuedAtMs: number } {
     const provider = job.model.split('/')[0] ?? row.provider
-    if ((row.status === 'scheduled' || row.budget_scope !== null) && job.status === 'queued') {
+    const enters = row.status === 'scheduled' || row.status === 'failed' || row.budget_scope !== null
+    if (enters && job.status === 'queued') {
       return { provider, tag: this.#tag({ ...row, provider }), queuedAtMs: now }
     }
     const moves = provider !== row.provider && job.status === 'queued'
@@ -235,8 +240,16 @@ export class Transitions {
     this.#effects.stop.set(row.lane, stops)
   }
 
+  /** A batch tells of its end behind the event of the job that ended it. */
+  #tally(row: JobRow, batch: string, status: JobRow['status']): void {
+    const completed = tallyBatch(this.#desk, batch, row, status)
+    if (!completed) return
+    const { project, request_id } = completed.row
+    this.#tell({ id: null, batch, project, request_id }, 'batch.completed', completed.data)
+  }
+
   #tell(
-    job: { id: string | null; project: string | null; request_id: string },
+    job: { id: string | null; project: string | null; request_id: string; batch?: string | null },
     type: DurableEvent,
     data: { [key: string]: Json },
   ): void {

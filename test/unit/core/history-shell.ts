@@ -72,7 +72,7 @@ export class History {
     if (!next) return false
     const before = entry.job
     if (before.status === 'running') this.#leaveRunning(entry, event)
-    if (before.status === 'scheduled' && next.job.status === 'queued') {
+    if ((before.status === 'scheduled' || before.status === 'failed') && next.job.status === 'queued') {
       entry.tag = this.#tag(entry, next.job.model)
       entry.queuedAtMs = this.now
     } else if (providerOf(before.model) !== providerOf(next.job.model) && next.job.status === 'queued') {
@@ -80,6 +80,15 @@ export class History {
     }
     entry.job = next.job
     if (next.emit) entry.told.push(next.emit)
+    return true
+  }
+
+  /** A failed job runs again: another round, with its deadline and its faults begun anew. */
+  replay(entry: Entry, lengthMs: number): boolean {
+    const model = entry.models[0] ?? entry.job.model
+    if (!this.apply(entry, { type: 'replay', model, resume: null })) return false
+    entry.policy = { ...entry.policy, deadlineAtMs: this.now + lengthMs }
+    entry.faults = []
     return true
   }
 

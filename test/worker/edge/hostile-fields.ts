@@ -191,6 +191,43 @@ const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<stri
   },
 ]
 
+const notFilter = {
+  code: [...notText, null, '', 'Canceled', 'invalid_request', '__proto__'],
+  type: [...notText, null, '', 'text.generate', 'image.generate@2'],
+  model: [...notText, null, '', 'a', '/', 'a/'],
+  provider: [...notName, null],
+  project: [...notName, null],
+  from: [...notTime, null],
+  to: [...notTime, null],
+  unknown: [1],
+}
+REQUESTS.push(
+  {
+    method: 'POST',
+    path: `${BASE}/batches`,
+    good: { jobs: [image()] },
+    wrong: {
+      jobs: [...notText, null, [], [null], [[]], ['x'], [image(), image({ prompt: '' })], { 0: image(), length: 1 }],
+      project: notName,
+      metadata: [...notObject, null, { a: 1 }, { a: null }, { '': 'x' }],
+      webhook: [{}],
+      id: ['batch_01JAAAAAAAAAAAAAAAAAAAAAAA'],
+    },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/dead-letters/replay`,
+    good: {},
+    wrong: { ...notFilter, rate_per_minute: [...notWhole, null, 0, 6_001] },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/dead-letters/discard`,
+    good: { all: true },
+    wrong: { ...notFilter, all: ['true', 1, false, null, {}] },
+  },
+)
+
 const clone = (value: Fields): Fields => JSON.parse(JSON.stringify(value)) as Fields
 
 const withField = (good: Fields, path: string, value: unknown): Fields => {

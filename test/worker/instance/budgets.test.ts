@@ -486,3 +486,66 @@ describe('the ledger', () => {
     await expectRest(site, { settled_usd: 0.24, attempts: 4 })
   })
 })
+
+describe('a batch under a budget', () => {
+  const batch = (jobs: Record<string, unknown>[]) =>
+    site.send<{ id: string; error?: { code: string; param: string | null } }>('POST', '/batches', { json: { jobs } })
+  const jobs = (count: number) => Array.from({ length: count }, () => jobRequest({ project: 'shop' }))
+
+  test('is held whole, or refused whole with nothing held and the job named that has no room', async () => {
+    provider.hold('generate')
+    await setBudget(site, 'project:shop', 0.2)
+    const refused = await batch(jobs(4))
+    expect(refused.status).toBe(402)
+    expect(refused.body.error).toMatchObject({ code: 'budget_exceeded', param: 'jobs.3' })
+    await expectRest(site, { settled_usd: 0, attempts: 0 })
+    expect((await batch(jobs(3))).status).toBe(202)
+    expect(await budgetOf(site, 'project:shop')).toMatchObject({ held_usd: 0.18 })
+    provider.release('generate')
+    await eventually('all are booked', async () => (await budgetOf(site, 'project:shop')).spent_usd === 0.18)
+    await expectRest(site, { settled_usd: 0.18, attempts: 3 })
+  })
+})
+
+describe('a replay under a budget', () => {
+  const failOnce = async () => {
+    provider.next.generate.push(failing(400))
+    const job = await site.begin()
+    expect((await site.ended(job.id)).status).toBe('failed')
+    return job
+  }
+  const replay = (id: string) => site.send<Job & { error: { code: string } }>('POST', `/jobs/${id}/replay`)
+
+  test('holds its cost anew, and books it once', async () => {
+    const job = await failOnce()
+    await setBudget(site, 'instance', 0.1)
+    provider.hold('generate')
+    expect((await replay(job.id)).body).toMatchObject({ held_usd: 0.06 })
+    provider.release('generate')
+    expect(await site.ended(job.id)).toMatchObject({ status: 'succeeded', cost_usd: 0.06, held_usd: null })
+    await expectRest(site, { settled_usd: 0.06 })
+  })
+
+  test('without room is refused, and the job stays a dead letter', async () => {
+    const job = await failOnce()
+    await setBudget(site, 'instance', 0.05)
+    const refused = await replay(job.id)
+    expect([refused.status, refused.body.error.code]).toEqual([402, 'budget_exceeded'])
+    expect(await site.job(job.id)).toMatchObject({ status: 'failed', replays: 0 })
+    await expectRest(site, { settled_usd: 0 })
+  })
+
+  test('waits for its budget where the instance says so', async () => {
+    const job = await failOnce()
+    await configure({ budget: { over: 'wait' } })
+    await setBudget(site, 'instance', 0.1)
+    provider.hold('generate')
+    const running = await site.begin()
+    expect((await replay(job.id)).body).toMatchObject({ status: 'queued', queue: { waiting_for: 'budget' } })
+    await setBudget(site, 'instance', 1)
+    provider.release('generate')
+    expect((await site.ended(job.id)).status).toBe('succeeded')
+    await site.ended(running.id)
+    await expectRest(site, { settled_usd: 0.12 })
+  })
+})

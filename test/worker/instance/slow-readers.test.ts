@@ -16,7 +16,11 @@ const tell = async (events: number): Promise<Site> => {
   await runInDurableObject(instanceStub('prod'), (_instance, { storage }) => {
     const data = JSON.stringify({ message: 'x'.repeat(EVENT_BYTES) })
     for (let seq = 1; seq <= events; seq += 1)
-      storage.sql.exec("INSERT INTO events VALUES (?, 'job_1', NULL, 'job.retrying', 0, ?)", seq, data)
+      storage.sql.exec(
+        "INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, 'job_1', NULL, 'job.retrying', 0, ?)",
+        seq,
+        data,
+      )
   })
   await evictDurableObject(instanceStub('prod'))
   return site
