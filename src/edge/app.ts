@@ -19,6 +19,7 @@ import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
 import { noteBadKey, requireGoodManners } from './shield.ts'
+import { usageRoutes } from './usage-routes.ts'
 import { VERSION } from './version.ts'
 
 /** HTTP in, HTTP out: finds the route, lets nothing unexpected out, and writes one line of log per request. */
@@ -52,6 +53,7 @@ export const ROUTES: Route[] = [
   ...hookRoutes,
   ...administrationRoutes,
   ...registryRoutes,
+  ...usageRoutes,
 ]
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']

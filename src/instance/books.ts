@@ -9,6 +9,7 @@ import { PROVIDERS } from '../providers/registry.ts'
 import type { AdminStore, CredentialRow } from './admin-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
+import { UsageMirror } from './usage.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
 export type ProviderSetup = {
@@ -43,6 +44,7 @@ export class Books {
   readonly setups = new Map<string, ProviderSetup>()
   readonly breakers = new Map<string, Breaker>()
   readonly records = new Map<string, TrackRecord>()
+  readonly usage = new UsageMirror()
   readonly #rules = new Map<string, LimiterRules>()
   readonly #loads = new Map<string, LimiterLoad>()
   readonly #orders = new Map<string, QueueOrder>()
@@ -59,7 +61,7 @@ export class Books {
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
-    for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers])
+    for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers, this.usage])
       mirror.clear()
     this.seq = events.bounds().last
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)

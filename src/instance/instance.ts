@@ -12,6 +12,7 @@ import type {
   Ticket,
 } from '../contract/instance.ts'
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
+import type { LineEvent, LogFilter, LogPage } from '../contract/log.ts'
 import {
   type Answered,
   type AttemptRef,
@@ -22,6 +23,7 @@ import {
   toWire,
   type Wire,
 } from '../contract/rpc.ts'
+import type { UsageQuery, UsageReport } from '../contract/usage.ts'
 import { earliest } from '../core/alarm.ts'
 import type { Env } from '../env.ts'
 import { LIMITS } from '../limits.ts'
@@ -33,10 +35,12 @@ import { type Delivery, Hooks, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
+import { readLog } from './log-reader.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
 import { type JobRecords, readJob, readJobs, visible } from './reader.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
+import { readUsage } from './usage-reader.ts'
 import { createVault, type Vault } from './vault.ts'
 import { isoTime, keyView } from './views.ts'
 
@@ -97,7 +101,7 @@ export class Instance extends DurableObject<Env> {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
       parts.books.weights = parts.identity.config.project_weights ?? {}
-      return ok(toWire(this.#view(parts)))
+      return parts.log.change(caller, 'instance.configured', {}, ok(toWire(this.#view(parts))), config)
     })
   }
 
@@ -160,6 +164,18 @@ export class Instance extends DurableObject<Env> {
     )
   }
 
+  // --------------------------------------------------------------------------------------- usage and the log
+
+  async usage(caller: Caller, query: UsageQuery): Promise<Result<Wire<UsageReport>>> {
+    return this.#as(caller, 'read', (parts, principal, now) => wired(readUsage(parts, principal, query, now)))
+  }
+
+  async logs(caller: Caller, filter: LogFilter): Promise<Result<Wire<LogPage>>> {
+    return this.#as(caller, 'read', (parts, principal) => wired(readLog(parts.logs, principal, filter)))
+  }
+
+  // ------------------------------------------------------------------------------------- lanes and providers
+
   /** What a lane has to tell. Repeated reports change nothing. */
   async report(lane: number, wire: Wire<Report[]>, bornAtMs: number): Promise<Wire<ReportReply>> {
     const parts = this.#parts
@@ -195,7 +211,11 @@ export class Instance extends DurableObject<Env> {
   // ---------------------------------------------------------------------------------------------------- keys
 
   async createKey(caller: Caller, request: KeyRequest, id: string, digest: string): Promise<Result<ApiKey>> {
-    return this.#administer(caller, (parts, now) => parts.administration.createKey(request, id, digest, now))
+    return this.#administer(caller, (parts, now) => {
+      const { name, role, project = null } = request
+      const made = parts.administration.createKey(request, id, digest, now)
+      return parts.log.change(caller, 'key.created', { key: id, name, role, project }, made)
+    })
   }
 
   async keys(caller: Caller): Promise<Result<ApiKey[]>> {
@@ -203,7 +223,9 @@ export class Instance extends DurableObject<Env> {
   }
 
   async revokeKey(caller: Caller, id: string): Promise<Result<null>> {
-    const revoked = await this.#administer(caller, (parts) => parts.administration.deleteKey(id))
+    const revoked = await this.#administer(caller, (parts) =>
+      parts.log.change(caller, 'key.revoked', { key: id }, parts.administration.deleteKey(id)),
+    )
     if (revoked.ok) this.#parts?.broadcast.closeKey(id)
     return revoked
   }
@@ -235,9 +257,10 @@ export class Instance extends DurableObject<Env> {
 
   async configureProvider(caller: Caller, id: string, request: ProviderRequest): Promise<Result<ProviderView>> {
     const allowPrivate = this.env.ALLOW_PRIVATE_UPSTREAMS === 'true'
-    return this.#administer(caller, (parts, now) =>
-      parts.administration.configureProvider(id, request, allowPrivate, now),
-    )
+    return this.#administer(caller, (parts, now) => {
+      const configured = parts.administration.configureProvider(id, request, allowPrivate, now)
+      return parts.log.change(caller, 'provider.configured', { provider: id }, configured, request)
+    })
   }
 
   async credentials(caller: Caller, provider: string): Promise<Result<Credential[]>> {
@@ -258,14 +281,20 @@ export class Instance extends DurableObject<Env> {
           ? null
           : { plain: change.secret, sealed: await this.#vault.seal(change.secret, identity) }
       if (this.#parts !== parts || parts.identity.deleting) return notHere()
-      return this.#commit.apply(() =>
-        parts.administration.saveCredential(provider, name, { ...change, secret }, mode, systemAmbient.now()),
-      )
+      const event = mode === 'create' ? 'credential.created' : 'credential.changed'
+      return this.#commit.apply(() => {
+        const { administration, log } = parts
+        const saved = administration.saveCredential(provider, name, { ...change, secret }, mode, systemAmbient.now())
+        return log.change(caller, event, { provider, credential: name }, saved, change)
+      })
     })
   }
 
   async deleteCredential(caller: Caller, provider: string, name: string): Promise<Result<null>> {
-    return this.#administer(caller, (parts) => parts.administration.deleteCredential(provider, name))
+    return this.#administer(caller, (parts) => {
+      const deleted = parts.administration.deleteCredential(provider, name)
+      return parts.log.change(caller, 'credential.deleted', { provider, credential: name }, deleted)
+    })
   }
 
   // ------------------------------------------------------------------------------------------- alarm, sockets
@@ -435,11 +464,12 @@ export class Instance extends DurableObject<Env> {
     return this.#hooks
   }
 
-  #logFault(parts: Parts, event: string, error: unknown): void {
+  #logFault(parts: Parts, event: LineEvent, error: unknown): void {
     const { name, stack } = error instanceof Error ? error : { name: typeof error, stack: '' }
     // Not the message: it could repeat what a client sent.
     const where = (stack ?? '').split('\n').slice(1, 4).join(' ').slice(0, 500)
     console.error(JSON.stringify({ level: 'error', event, instance: parts.identity.id, name, where }))
+    parts.log.fault(event, name)
   }
 
   #view(parts: Parts): InstanceView {
@@ -471,5 +501,7 @@ export class Instance extends DurableObject<Env> {
     await this.ctx.storage.deleteAll()
   }
 }
+
+const wired = <T>(result: Result<T>): Result<Wire<T>> => (result.ok ? ok(toWire(result.value)) : result)
 
 const noJob = () => refuse('not_found', 'There is no such job.')

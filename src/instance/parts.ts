@@ -10,10 +10,14 @@ import { systemAmbient } from './ambient.ts'
 import { Books } from './books.ts'
 import { Broadcast } from './broadcast.ts'
 import { EventStore } from './event-store.ts'
+import { InstanceLog } from './instance-log.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
+import { LogStore } from './log-store.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
+import { Usage, zoneOf } from './usage.ts'
+import { UsageStore } from './usage-store.ts'
 import { Waiters } from './waiters.ts'
 
 /** What the instance is, kept in its own database. */
@@ -32,6 +36,9 @@ export type Parts = {
   jobs: JobStore
   events: EventStore
   books: Books
+  usage: UsageStore
+  logs: LogStore
+  log: InstanceLog
   access: Access
   administration: Administration
   scheduler: Scheduler
@@ -55,6 +62,9 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const events = new EventStore(sql)
   const books = new Books(identity.id)
   books.reload(jobs, events, admin)
+  const usage = new UsageStore(sql, admin)
+  const logs = new LogStore(sql)
+  const log = new InstanceLog(logs, () => books.seq, systemAmbient.now)
   const access = new Access()
   access.reload(admin)
   return {
@@ -63,6 +73,9 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     jobs,
     events,
     books,
+    usage,
+    logs,
+    log,
     access,
     administration: new Administration(admin, books),
     scheduler: new Scheduler({
@@ -70,6 +83,8 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
       events,
       admin,
       books,
+      usage: new Usage(usage, books.usage, systemAmbient.now, () => zoneOf(identity.config)),
+      log,
       ambient: systemAmbient,
       webhookUrl: webhookUrls(env, identity.id),
     }),

@@ -102,6 +102,7 @@ export class Scheduler {
       wakeAt = earliest(wakeAt, this.#offer(provider, now))
     }
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
+    this.#desk.usage.flush()
     return wakeAt
   }
 
@@ -116,6 +117,7 @@ export class Scheduler {
       fault: end.fault,
     } as const
     jobs.closeAttempt(row.id, row.attempt, closed)
+    this.#desk.usage.attemptEnded(row, { ...end, outcome })
     const attempts: AttemptRow[] = open.map((item) =>
       item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
     )

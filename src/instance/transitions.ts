@@ -10,7 +10,9 @@ import type { AdminStore } from './admin-store.ts'
 import type { Ambient } from './ambient.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
+import type { InstanceLog } from './instance-log.ts'
 import type { JobRow, JobStore, NewJob, Wishes } from './job-store.ts'
+import type { Usage } from './usage.ts'
 
 /** What a transaction asks the world to do once it is committed. */
 export type Effects = {
@@ -27,6 +29,8 @@ export type Desk = {
   events: EventStore
   admin: AdminStore
   books: Books
+  usage: Usage
+  log: InstanceLog
   ambient: Ambient
   /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
   webhookUrl(provider: string, attempt: AttemptRef): string | null
@@ -88,6 +92,7 @@ export class Transitions {
       })
     if (lane !== null) this.#enterLane(lane)
     jobs.save(row.id, next.job, { ...place, lane })
+    if (next.job.endedAtMs !== null) this.#desk.usage.jobEnded(row, next.job)
     if (next.emit) this.#tell(row, next.emit.type, { ...next.emit.data, ...data })
     return true
   }
@@ -136,6 +141,7 @@ export class Transitions {
       fault: null,
     })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
+    this.#desk.usage.attemptEnded(row, { outcome, output: null, costMicros: null, providerMs: 0 })
     releaseProbes(this.#desk, row.provider)
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })

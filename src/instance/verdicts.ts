@@ -29,7 +29,7 @@ export class Verdicts {
     if (end.rate) this.hint(row.model, end.rate)
     const current = credential !== null && this.#isCurrent(row.provider, credential, startedAtMs) ? credential : null
     this.#breakers(row.provider, current, meaning)
-    if (meaning === 'disables' && current !== null) this.#disable(row.provider, current)
+    if (meaning === 'disables' && current !== null) this.#disable(row, current)
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
   }
 
@@ -55,6 +55,14 @@ export class Verdicts {
     if (load === provider.load) return
     books.setLoad(provider.name, load)
     admin.saveLimiter(provider.name, load)
+    this.#noteShare(row, provider.load.adaptive.share, load.adaptive.share)
+  }
+
+  /** The first step down and the last one up: those between would fill the log. */
+  #noteShare(row: JobRow, before: number, after: number): void {
+    const { log } = this.#desk
+    if (before >= 1 && after < 1) log.note('limits.narrowed', { provider: row.provider, share: after }, row)
+    if (before < 1 && after >= 1) log.note('limits.restored', { provider: row.provider }, row)
   }
 
   #breakers(provider: string, credential: string | null, meaning: (typeof FAULT_TABLE)['canceled']['breaker']): void {
@@ -84,6 +92,19 @@ export class Verdicts {
     books.breakers.set(name, next)
     if (isQuiet(next)) admin.deleteBreaker(name)
     else admin.saveBreaker(name, next)
+    if (before.state === 'closed' && next.state === 'open') this.#noteBreaker(name, true)
+    if (before.state !== 'closed' && next.state === 'closed') this.#noteBreaker(name, false)
+  }
+
+  /** It opened, or closed for good: probes between are many. */
+  #noteBreaker(name: string, opened: boolean): void {
+    const { books, log } = this.#desk
+    for (const { id, credentials } of books.setups.values()) {
+      if (name === books.limiter(id)) log.note(opened ? 'breaker.opened' : 'breaker.closed', { provider: id })
+      const credential = credentials.find((item) => name === books.credentialName(id, item.name))
+      if (!credential) continue
+      log.note(opened ? 'credential.rested' : 'credential.restored', { provider: id, credential: credential.name })
+    }
   }
 
   /** False where the secret was changed since the attempt took it: what became of the old one says nothing of the new. */
@@ -92,8 +113,9 @@ export class Verdicts {
     return credential !== undefined && credential.updated_at_ms <= startedAtMs
   }
 
-  #disable(provider: string, name: string): void {
-    const { books, admin, ambient } = this.#desk
+  #disable(row: JobRow, name: string): void {
+    const { books, admin, ambient, log } = this.#desk
+    const { provider } = row
     const credential = books.setups.get(provider)?.credentials.find((item) => item.name === name)
     if (!credential?.enabled) return
     admin.saveCredential({
@@ -102,6 +124,7 @@ export class Verdicts {
       disabled_reason: 'the provider refused it',
       updated_at_ms: ambient.now(),
     })
+    log.note('credential.disabled', { provider, credential: name }, row)
     books.configure(admin)
   }
 
