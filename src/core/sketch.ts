@@ -74,13 +74,13 @@ export const unpackSketch = (packed: readonly number[]): Sketch => {
   const isWhole = packed.every((item) => Number.isSafeInteger(item) && item >= 0)
   if (packed.length % 2 === 0 || !isWhole) throw new Error('this is no packed sketch')
   const sketch: Sketch = { ...emptySketch(), low: packed[0] ?? 0 }
-  let bin = 0
-  for (let i = 1; i < packed.length; i += 2) bin += packed[i] ?? 0
-  // From the top down, so that the window is where it was and nothing has to be moved.
-  for (let i = packed.length - 2; i >= 1; i -= 2) {
-    put(sketch, bin, packed[i + 1] ?? 0)
-    bin -= packed[i] ?? 0
+  for (let i = 1, bin = 0; i < packed.length; i += 2) {
+    bin += packed[i] ?? 0
+    sketch.bins.set(bin, (sketch.bins.get(bin) ?? 0) + (packed[i + 1] ?? 0))
+    sketch.top = bin
   }
+  // Packed where more bins were kept.
+  raise(sketch, sketch.top)
   return sketch
 }
 
@@ -105,4 +105,4 @@ const raise = (sketch: Sketch, top: number): void => {
 
 const lowestOf = ({ top }: Sketch): number => top - LIMITS.sketchBins + 1
 
-const sortedBins = ({ bins }: Sketch): number[] => [...bins.keys()].sort((a, b) => a - b)
+const sortedBins = ({ bins }: Sketch): Int32Array => Int32Array.from(bins.keys()).sort()

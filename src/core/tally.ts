@@ -62,8 +62,9 @@ export const tallyAttempt = (tally: Tally, end: EndedAttempt): void => {
   for (const [kind, count] of Object.entries(end.tokens)) addTokens(tally, kind, count)
   if (end.costMicros === null) tally.unknownCosts += 1
   else tally.costMicros += end.costMicros
-  if (end.outcome === 'done') addToSketch(tally.providerMs, end.providerMs)
-  else raise(tally.errors, end.outcome, 1)
+  if (end.outcome !== 'done') raise(tally.errors, end.outcome, 1)
+  // One that only stored what an earlier attempt had made was at no provider.
+  else if (end.providerMs > 0) addToSketch(tally.providerMs, end.providerMs)
 }
 
 export const tallyJob = (tally: Tally, end: EndedJob): void => {

@@ -2,6 +2,7 @@ import type { JobEvent } from '../../src/cli/client.ts'
 import type { Credential } from '../../src/contract/instance.ts'
 import type { Job } from '../../src/contract/job.ts'
 import { account, madeBy } from './accounting.ts'
+import { auditBooks } from './books.ts'
 import { isFinalEvent, replay } from './follower.ts'
 import { inFlight, mostWithin, openAttempts } from './load.ts'
 import { persist } from './patience.ts'
@@ -29,6 +30,7 @@ export const audit = async (evidence: Evidence): Promise<Audit> => {
     auditLost(world, jobs),
     ...PROVIDERS.map((provider) => auditLoad(evidence, jobs, provider)),
     await auditCredentials(world),
+    await auditBooks(world, jobs, told),
   ]
   return {
     broken: parts.flatMap(({ broken }) => broken),
