@@ -60,9 +60,7 @@ const ofProvider = (world: World, usage: UsageReport, jobs: Job[], provider: Pro
       return call !== undefined && fits(call)
     })
   const delivered = of(({ attempts }) => attempts.some(({ outcome }) => outcome === 'done'))
-  const bought = of(({ attempts }) =>
-    attempts.some(({ outcome }) => outcome === 'done' || outcome === 'artifact_failed'),
-  )
+  const bought = of(({ attempts }) => attempts.some(({ outcome }) => outcome !== null && KNOWING.includes(outcome)))
   const records = recordsOf(world)[provider]
   const done = sum(own.map(({ attempts, errors }) => attempts - sum(Object.values(errors))))
   return [
@@ -79,6 +77,9 @@ const ofProvider = (world: World, usage: UsageReport, jobs: Job[], provider: Pro
     ],
   ]
 }
+
+/** Ends of an attempt after which the provider's bill is known. */
+const KNOWING = ['done', 'artifact_failed', 'content_rejected']
 
 const recordsOf = ({ ideogram, replicate }: World) => ({
   ideogram: new Map(ideogram.stats().generations.map((record) => [record.id, record])),
