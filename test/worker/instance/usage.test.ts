@@ -307,7 +307,28 @@ describe('the books of usage', () => {
     provider.release('generate')
   })
 
+  test('count what ended beside a settlement that failed once, and that one not at all', async () => {
+    await exec((sql) => {
+      sql.exec(
+        `CREATE TRIGGER broken BEFORE INSERT ON usage_hours WHEN NEW.project = 'bad'
+         BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+      )
+    })
+    provider.hold('generate')
+    const jobs = [await site.begin({ project: 'good' }), await site.begin({ project: 'bad' }), await site.begin()]
+    for (const { id } of jobs) await running(id)
+    // Together, so that they are applied in one transaction, which the second makes fail.
+    const outcomes = await Promise.allSettled(
+      jobs.map(({ id }) => report(id, { output: { images: [] }, costMicros: 7 })),
+    )
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect((await usage()).total).toMatchObject({ attempts: 2, cost_usd: 0.000014, jobs: { succeeded: 2 } })
+    await exec((sql) => void sql.exec('DROP TRIGGER broken'))
+    provider.release('generate')
+  })
+
   test('go on where they were after a restart', async () => {
+    movableClock().freeze()
     await site.ended((await site.begin()).id)
     await runInDurableObject(instanceStub('prod'), (_instance, state) => state.abort('restart')).catch(() => null)
     await site.ended((await site.begin()).id)
