@@ -223,6 +223,29 @@ export const LIMITS = {
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 
+  // ------------------------------------------------------------------------------------------- usage and the log
+  /** Bins of a sketch of durations: at an error of 1 % they span from 21 ms to ten minutes, or any other ratio of 28,000. */
+  sketchBins: 512,
+  /** Kinds of tokens in one row of usage; providers tell apart about ten. */
+  tokenKinds: 32,
+  /** Rows of the present hour that are kept in memory, so that a settlement reads none: about 2 KB each. */
+  usageRowsInMemory: 1_000,
+  /** Rows of past hours that one transaction adds to their days. */
+  usageFoldRows: 256,
+  /** Hours older than this are dropped, days never. */
+  usageHoursKeepMs: 92 * 24 * 60 * 60 * 1000,
+  /** Longest span of one question: as many buckets as a page of figures can show. */
+  usageHoursSpanMs: 31 * 24 * 60 * 60 * 1000,
+  usageDaysSpanMs: 366 * 24 * 60 * 60 * 1000,
+  /** Rows added up for one answer on the actor's only thread: a tenth of a millisecond each where their sketches are full. */
+  usageRowsRead: 5_000,
+  /** Lines that are no job's event and are kept; the oldest go first. */
+  logLines: 20_000,
+  /** Lines looked at for one page of a filtered log: a filter that matches little must not scan millions in one turn. */
+  logScan: 5_000,
+  /** Jobs of one request id whose lines are told, the newest: a batch makes up to a hundred. */
+  logJobsPerRequest: 100,
+
   // --------------------------------------------------------------------------------------------- administration
   nameCharacters: 64,
   secretCharacters: 8_192,

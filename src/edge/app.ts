@@ -23,6 +23,7 @@ import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
 import { sealingRoutes } from './sealing.ts'
 import { noteBadKey, requireGoodManners } from './shield.ts'
+import { usageRoutes } from './usage-routes.ts'
 import { VERSION } from './version.ts'
 
 /** HTTP in, HTTP out: finds the route, lets nothing unexpected out, and writes one line of log per request. */
@@ -60,6 +61,7 @@ export const ROUTES: Route[] = [
   ...moneyRoutes,
   ...sealingRoutes,
   ...registryRoutes,
+  ...usageRoutes,
 ]
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']

@@ -30,6 +30,7 @@ import type {
   Ticket,
 } from '../contract/instance.ts'
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
+import type { LineEvent, LogFilter, LogPage } from '../contract/log.ts'
 import {
   type Answered,
   type AttemptRef,
@@ -40,6 +41,7 @@ import {
   toWire,
   type Wire,
 } from '../contract/rpc.ts'
+import type { UsageQuery, UsageReport } from '../contract/usage-report.ts'
 import { earliest } from '../core/alarm.ts'
 import { backoffMs } from '../core/outcome.ts'
 import type { Env } from '../env.ts'
@@ -56,6 +58,7 @@ import { type Delivery, Hooks, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
+import { readLog } from './log-reader.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
@@ -64,6 +67,7 @@ import type { ReplayRow } from './replay-store.ts'
 import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
+import { readUsage } from './usage-reader.ts'
 import { createVault, type Vault } from './vault.ts'
 import { isoTime, keyView } from './views.ts'
 
@@ -129,7 +133,7 @@ export class Instance extends DurableObject<Env> {
       parts.books.weights = parts.identity.config.project_weights ?? {}
       // Another calendar, or another rule for jobs over budget: what waits is looked at again.
       this.#wake(systemAmbient.now())
-      return ok(toWire(this.#view(parts)))
+      return parts.log.change(caller, 'instance.configured', {}, ok(toWire(this.#view(parts))), config)
     })
   }
 
@@ -298,6 +302,18 @@ export class Instance extends DurableObject<Env> {
     )
   }
 
+  // --------------------------------------------------------------------------------------- usage and the log
+
+  async usage(caller: Caller, query: UsageQuery): Promise<Result<Wire<UsageReport>>> {
+    return this.#as(caller, 'read', (parts, principal, now) => wired(readUsage(parts, principal, query, now)))
+  }
+
+  async logs(caller: Caller, filter: LogFilter): Promise<Result<Wire<LogPage>>> {
+    return this.#as(caller, 'read', (parts, principal) => wired(readLog(parts.logs, principal, filter)))
+  }
+
+  // ------------------------------------------------------------------------------------- lanes and providers
+
   /** What a lane has to tell. Repeated reports change nothing. */
   async report(lane: number, wire: Wire<Report[]>, bornAtMs: number): Promise<Wire<ReportReply>> {
     const parts = this.#parts
@@ -335,7 +351,11 @@ export class Instance extends DurableObject<Env> {
   // ---------------------------------------------------------------------------------------------------- keys
 
   async createKey(caller: Caller, request: KeyRequest, id: string, digest: string): Promise<Result<ApiKey>> {
-    return this.#administer(caller, (parts, now) => parts.administration.createKey(request, id, digest, now))
+    return this.#administer(caller, (parts, now) => {
+      const { name, role, project = null } = request
+      const made = parts.administration.createKey(request, id, digest, now)
+      return parts.log.change(caller, 'key.created', { key: id, name, role, project }, made)
+    })
   }
 
   async keys(caller: Caller): Promise<Result<ApiKey[]>> {
@@ -343,7 +363,9 @@ export class Instance extends DurableObject<Env> {
   }
 
   async revokeKey(caller: Caller, id: string): Promise<Result<null>> {
-    const revoked = await this.#administer(caller, (parts) => parts.administration.deleteKey(id))
+    const revoked = await this.#administer(caller, (parts) =>
+      parts.log.change(caller, 'key.revoked', { key: id }, parts.administration.deleteKey(id)),
+    )
     if (revoked.ok) this.#parts?.broadcast.closeKey(id)
     return revoked
   }
@@ -417,9 +439,10 @@ export class Instance extends DurableObject<Env> {
 
   async configureProvider(caller: Caller, id: string, request: ProviderRequest): Promise<Result<ProviderView>> {
     const allowPrivate = this.env.ALLOW_PRIVATE_UPSTREAMS === 'true'
-    return this.#administer(caller, (parts, now) =>
-      parts.administration.configureProvider(id, request, allowPrivate, now),
-    )
+    return this.#administer(caller, (parts, now) => {
+      const configured = parts.administration.configureProvider(id, request, allowPrivate, now)
+      return parts.log.change(caller, 'provider.configured', { provider: id }, configured, request)
+    })
   }
 
   async credentials(caller: Caller, provider: string): Promise<Result<Credential[]>> {
@@ -445,16 +468,21 @@ export class Instance extends DurableObject<Env> {
           : { plain: change.secret, sealed: await this.#vault.seal(change.secret, identity) }
       if (this.#parts !== parts || parts.identity.deleting) return notHere()
       const origin = { now: systemAmbient.now(), requestId: caller.requestId }
-      const saved = await this.#commit.apply(() =>
-        parts.administration.saveCredential(provider, name, { ...change, secret }, mode, origin),
-      )
+      const event = mode === 'create' ? 'credential.created' : 'credential.changed'
+      const saved = await this.#commit.apply(() => {
+        const result = parts.administration.saveCredential(provider, name, { ...change, secret }, mode, origin)
+        return parts.log.change(caller, event, { provider, credential: name }, result, change)
+      })
       if (saved.ok && secret) this.#tellLanes(parts)
       return saved
     })
   }
 
   async deleteCredential(caller: Caller, provider: string, name: string): Promise<Result<null>> {
-    return this.#administer(caller, (parts, now) => parts.administration.deleteCredential(provider, name, now))
+    return this.#administer(caller, (parts, now) => {
+      const deleted = parts.administration.deleteCredential(provider, name, now)
+      return parts.log.change(caller, 'credential.deleted', { provider, credential: name }, deleted)
+    })
   }
 
   // ------------------------------------------------------------------------------------------- alarm, sockets
@@ -669,11 +697,12 @@ export class Instance extends DurableObject<Env> {
     return this.#hooks
   }
 
-  #logFault(parts: Parts, event: string, error: unknown): void {
+  #logFault(parts: Parts, event: LineEvent, error: unknown): void {
     const { name, stack } = error instanceof Error ? error : { name: typeof error, stack: '' }
     // Not the message: it could repeat what a client sent.
     const where = (stack ?? '').split('\n').slice(1, 4).join(' ').slice(0, 500)
     console.error(JSON.stringify({ level: 'error', event, instance: parts.identity.id, name, where }))
+    parts.log.fault(event, name)
   }
 
   #view(parts: Parts): InstanceView {
@@ -706,5 +735,7 @@ export class Instance extends DurableObject<Env> {
     this.#alarmAt = null
   }
 }
+
+const wired = <T>(result: Result<T>): Result<Wire<T>> => (result.ok ? ok(toWire(result.value)) : result)
 
 const noJob = () => refuse('not_found', 'There is no such job.')

@@ -14,15 +14,19 @@ import { Broadcast } from './broadcast.ts'
 import { DeadLetterStore } from './dead-letter-store.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
+import { InstanceLog } from './instance-log.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
 import { LedgerStore } from './ledger-store.ts'
+import { LogStore } from './log-store.ts'
 import { queueBound } from './reader.ts'
 import { ReplayStore } from './replay-store.ts'
 import { Replays } from './replays.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
 import { Sealing } from './sealing.ts'
+import { Usage, zoneOf } from './usage.ts'
+import { UsageStore } from './usage-store.ts'
 import { Waiters } from './waiters.ts'
 
 /** What the instance is, kept in its own database. */
@@ -43,6 +47,9 @@ export type Parts = {
   books: Books
   ledger: LedgerStore
   accounts: Accounts
+  usage: UsageStore
+  logs: LogStore
+  log: InstanceLog
   access: Access
   administration: Administration
   scheduler: Scheduler
@@ -74,6 +81,9 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const ledger = new LedgerStore(sql)
   const accounts = new Accounts({ store: ledger, jobs, config: () => identity.config, ambient: systemAmbient })
   accounts.reload()
+  const usage = new UsageStore(sql, admin)
+  const logs = new LogStore(sql)
+  const log = new InstanceLog(logs, () => books.seq, systemAmbient.now)
   const access = new Access()
   access.reload(admin)
   const batches = new BatchStore(sql, jobs)
@@ -85,6 +95,8 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     batches,
     books,
     accounts,
+    usage: new Usage(usage, books.usage, systemAmbient.now, () => zoneOf(identity.config)),
+    log,
     ambient: systemAmbient,
     webhookUrl: webhookUrls(env, identity.id),
   })
@@ -107,6 +119,9 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     books,
     ledger,
     accounts,
+    usage,
+    logs,
+    log,
     access,
     administration: new Administration(admin, books, scheduler.credentials),
     scheduler,

@@ -120,6 +120,7 @@ export class Scheduler {
     for (const { scope, data } of accounts.flush()) {
       this.#transitions.announce('budget.alert', data, '', projectOf(scope))
     }
+    this.#desk.usage.flush()
     return this.#setAside(now) ? now : wakeAt
   }
 
@@ -153,6 +154,7 @@ export class Scheduler {
       fault: end.fault,
     } as const
     jobs.closeAttempt(row.id, row.attempt, closed)
+    this.#desk.usage.attemptEnded(row, { ...end, outcome })
     const attempts: AttemptRow[] = open.map((item) =>
       item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
     )

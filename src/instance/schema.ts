@@ -163,4 +163,37 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX events_batch ON events (batch, seq) WHERE batch IS NOT NULL;
     `,
   },
+  {
+    id: 6,
+    description: 'usage by hour and day, the log',
+    sql: `
+      CREATE TABLE usage_hours (
+        start_ms INTEGER NOT NULL, project TEXT NOT NULL, model TEXT NOT NULL,
+        attempts INTEGER NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL, canceled INTEGER NOT NULL,
+        images INTEGER NOT NULL, cost_micros INTEGER NOT NULL, unknown_costs INTEGER NOT NULL,
+        errors TEXT NOT NULL, tokens TEXT NOT NULL, provider_ms TEXT NOT NULL, queue_ms TEXT NOT NULL, total_ms TEXT NOT NULL,
+        PRIMARY KEY (start_ms, project, model)
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE usage_days (
+        start_ms INTEGER NOT NULL, project TEXT NOT NULL, model TEXT NOT NULL,
+        attempts INTEGER NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL, canceled INTEGER NOT NULL,
+        images INTEGER NOT NULL, cost_micros INTEGER NOT NULL, unknown_costs INTEGER NOT NULL,
+        errors TEXT NOT NULL, tokens TEXT NOT NULL, provider_ms TEXT NOT NULL, queue_ms TEXT NOT NULL, total_ms TEXT NOT NULL,
+        PRIMARY KEY (start_ms, project, model)
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE log (
+        seq INTEGER NOT NULL, number INTEGER NOT NULL, at_ms INTEGER NOT NULL, event TEXT NOT NULL,
+        job TEXT, project TEXT, request_id TEXT, data TEXT NOT NULL,
+        PRIMARY KEY (seq, number)
+      ) STRICT, WITHOUT ROWID;
+
+      -- Only what an operator looks for: the events of a good job are in neither.
+      CREATE INDEX events_notable ON events (seq)
+        WHERE type IN ('job.retrying', 'job.fallback', 'job.failed', 'job.canceled', 'job.replayed', 'credential.disabled', 'credential.cooled', 'budget.alert');
+      -- Only jobs whose request id does not tell when they were made, as those that Switchyard makes do.
+      CREATE INDEX jobs_request ON jobs (request_id) WHERE substr(request_id, 5, 8) <> substr(id, 5, 8);
+    `,
+  },
 ]

@@ -14,7 +14,9 @@ import type { BatchStore } from './batch-store.ts'
 import { tallyBatch } from './batch-tally.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
+import type { InstanceLog } from './instance-log.ts'
 import type { JobRow, JobStore, MoneyOfRow, NewJob, SetAside, Wishes } from './job-store.ts'
+import type { Usage } from './usage.ts'
 
 /** What a transaction asks the world to do once it is committed. */
 export type Effects = {
@@ -34,6 +36,8 @@ export type Desk = {
   batches: BatchStore
   books: Books
   accounts: Accounts
+  usage: Usage
+  log: InstanceLog
   ambient: Ambient
   /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
   webhookUrl(provider: string, attempt: AttemptRef): string | null
@@ -162,6 +166,7 @@ export class Transitions {
     if (lane !== null) this.#enterLane(lane)
     jobs.save(row.id, next.job, { ...place, lane }, money)
     this.#keepDeadline(row, next.job, money, now)
+    if (next.job.endedAtMs !== null) this.#desk.usage.jobEnded(row, next.job)
     if (next.emit) this.#tell(row, next.emit.type, { ...next.emit.data, ...data })
     if (row.batch !== null) this.#tally(row, row.batch, next.job.status)
   }
@@ -234,6 +239,7 @@ export class Transitions {
       fault: null,
     })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
+    this.#desk.usage.attemptEnded(row, { outcome, output: null, costMicros: null, providerMs: 0 })
     releaseProbes(this.#desk, row)
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })

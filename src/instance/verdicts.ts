@@ -63,12 +63,21 @@ export class Verdicts {
       const limiter = this.#limiterOf(row.provider, credential)
       // A wait of zero is no wish: it would be a hot loop.
       const waitMs = Math.min(problem?.retryAfterMs || LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs)
-      this.#setLoad(limiter, slow(limiter.load, ambient.now(), waitMs))
+      this.#adapt(row, limiter, slow(limiter.load, ambient.now(), waitMs))
     } else if (!problem) {
       const [provider] = books.limiters(row.model)
       const own = credential === null ? null : books.credentialLimiter(row.provider, credential)
-      for (const limiter of [provider, own]) if (limiter) this.#setLoad(limiter, relax(limiter.load))
+      for (const limiter of [provider, own]) if (limiter) this.#adapt(row, limiter, relax(limiter.load))
     }
+  }
+
+  /** The log tells of the first step down and of the last one up: those between would fill it. */
+  #adapt(row: JobRow, limiter: Limiter, load: LimiterLoad): void {
+    const { log } = this.#desk
+    const [before, after] = [limiter.load.adaptive.share, load.adaptive.share]
+    if (before >= 1 && after < 1) log.note('limits.narrowed', { provider: row.provider, share: after }, row)
+    if (before < 1 && after >= 1) log.note('limits.restored', { provider: row.provider }, row)
+    this.#setLoad(limiter, load)
   }
 
   /** A provider counts per account: with several credentials in service, what one is told stops that one, and the others serve. */
@@ -114,6 +123,16 @@ export class Verdicts {
     books.breakers.set(name, next)
     if (isQuiet(next)) admin.deleteBreaker(name)
     else admin.saveBreaker(name, next)
+    if (before.state === 'closed' && next.state === 'open') this.#noteBreaker(name, true)
+    if (before.state !== 'closed' && next.state === 'closed') this.#noteBreaker(name, false)
+  }
+
+  /** It opened, or closed for good: probes between are many. Credentials tell of themselves by events. */
+  #noteBreaker(name: string, opened: boolean): void {
+    const { books, log } = this.#desk
+    for (const id of books.setups.keys()) {
+      if (name === books.limiter(id)) log.note(opened ? 'breaker.opened' : 'breaker.closed', { provider: id })
+    }
   }
 
   #nameOf({ provider, name }: CredentialRow): string {

@@ -6,6 +6,7 @@ import { auditBooks } from './books.ts'
 import { isFinalEvent, replay } from './follower.ts'
 import { inFlight, mostWithin, openAttempts } from './load.ts'
 import { persist } from './patience.ts'
+import { auditUsage } from './usage.ts'
 import { BASE, type Limits, PROVIDERS, type ProviderId, type World } from './world.ts'
 
 /** What must hold after the storm. Each check adds a sentence to `broken` where it does not. */
@@ -35,6 +36,7 @@ export const audit = async (evidence: Evidence): Promise<Audit> => {
     ...PROVIDERS.map((provider) => auditLoad(evidence, jobs, provider)),
     await auditCredentials(world),
     await auditBooks(world),
+    await auditUsage(world, jobs, told),
   ]
   return {
     broken: parts.flatMap(({ broken }) => broken),
