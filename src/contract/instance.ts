@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
 import { integer, ModelName, Name, record, strictObject, Timestamp } from './fields.ts'
 import { InstanceId } from './ids.ts'
+import { ImageChecks } from './image.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
@@ -12,6 +13,8 @@ export const InstanceConfig = strictObject({
       'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
     }),
   ),
+  /** Checks of a job's pictures where its input names none. */
+  default_checks: v.optional(strictObject({ 'image.generate': v.optional(ImageChecks) })),
   /** Shares of projects within a priority; 1 where a project has none. */
   project_weights: v.optional(
     v.pipe(
