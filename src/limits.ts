@@ -104,15 +104,17 @@ export const LIMITS = {
   artifactFetchTimeoutMs: 60_000,
   cancelTimeoutMs: 10_000,
   /**
-   * Pictures that are checked are held in memory, and decoded there. An actor has 128 MB: room for the files of
-   * `checksPerLane` pictures, and for the pixels of one, which the decoders hold up to three times over.
+   * Pictures that are checked are held in memory, and decoded there one at a time. An actor has 128 MB: room for the files
+   * of `checksPerLane` pictures, and for one decoder at work.
    */
   checksPerLane: 2,
-  checkedBytes: 16 * 1024 * 1024,
-  /** Beyond 2048 × 2048, the most that today's models make, for shapes that are rounded up. */
+  checkedBytes: 20 * 1024 * 1024,
+  /** Larger ones are not decoded. Beyond 2048 × 2048, the most that most models make, for shapes that are rounded up. */
   checkedPixels: 4_718_592,
-  /** A decoder's intermediate data: scanlines of a PNG, padded samples of a JPEG. Four samples a pixel, and some padding. */
-  checkedSamples: 20 * 1024 * 1024,
+  /** Scanlines of a PNG, which the decoder holds three times over: `checkedPixels` in four samples of a byte. */
+  checkedPngBytes: 20 * 1024 * 1024,
+  /** Samples of a JPEG, of which each costs the decoder 12 bytes: `checkedPixels` with halved colours, half of them without. */
+  checkedJpegSamples: 7_077_888,
   /** Passes of a progressive JPEG; encoders use about ten, and each walks over the whole picture. */
   checkedScans: 64,
   /** Share by which a picture's shape may differ from the asked ratio: models round sides to multiples of 16 to 64. */

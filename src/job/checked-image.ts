@@ -60,7 +60,6 @@ export const examineImage = async (bytes: Uint8Array, { checks, input, provider 
 
   const decoded = await decodeImage(bytes, header)
   if (decoded.kind === 'broken') return bad(decoded.message)
-  if (decoded.kind === 'too_large') return { ...bad(decoded.message), isFinal: true }
   if (decoded.kind === 'pixels' && checks.not_blank && isBlank(decoded.pixels)) {
     return { ok: false, problem: { code: 'content_rejected', message: 'it is blank' }, isFinal: true }
   }

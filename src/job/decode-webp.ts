@@ -11,13 +11,18 @@ type Decoder = {
  * The module was compiled with the Worker. Each picture gets an instance of its own, a millisecond's work: the memory of a
  * WebAssembly instance grows and never shrinks, and one that has trapped is not to be trusted.
  */
-export const decodeWebp = async (bytes: Uint8Array, header: { width: number; height: number }): Promise<Decoded> => {
+export const decodeWebp = async (
+  bytes: Uint8Array,
+  header: { width: number; height: number },
+  isLarge: boolean,
+): Promise<Decoded> => {
   const structure = readWebpStructure(bytes)
   if (!structure) return { kind: 'broken', message: 'its chunks are not whole' }
   if (structure.isAnimated || !structure.inner) return { kind: 'structure' }
   if (structure.inner.width !== header.width || structure.inner.height !== header.height) {
     return { kind: 'broken', message: 'its size is another inside' }
   }
+  if (isLarge) return { kind: 'structure' }
   const decoder: Decoder = await createDecoder({
     noInitialRun: true,
     instantiateWasm: (imports: WebAssembly.Imports, use: (instance: WebAssembly.Instance) => void) => {

@@ -5,13 +5,14 @@ import { LIMITS } from '../limits.ts'
 import { decodeJpeg } from './decode-jpeg.ts'
 import { decodePng } from './decode-png.ts'
 import { decodeWebp } from './decode-webp.ts'
-import { type Decoded, tooLarge } from './decoded.ts'
+import type { Decoded } from './decoded.ts'
 
 /** Decodes one picture within the bounds of `LIMITS`. Never throws, whatever the bytes are. */
 export const decodeImage = async (bytes: Uint8Array, header: ImageHeader): Promise<Decoded> => {
-  if (header.width * header.height > LIMITS.checkedPixels || bytes.length > LIMITS.checkedBytes) return tooLarge()
+  // What the header rules out is not decoded, whatever it is: a bomb never gets to a decoder.
+  const isLarge = header.width * header.height > LIMITS.checkedPixels || bytes.length > LIMITS.checkedBytes
   try {
-    const decoded = await decodeAs(bytes, header)
+    const decoded = await decodeAs(bytes, header, isLarge)
     if (decoded.kind !== 'pixels' || isAsAnnounced(decoded.pixels, header)) return decoded
     return { kind: 'broken', message: 'its pixels are not of its size' }
   } catch {
@@ -20,14 +21,14 @@ export const decodeImage = async (bytes: Uint8Array, header: ImageHeader): Promi
   }
 }
 
-const decodeAs = async (bytes: Uint8Array, header: ImageHeader): Promise<Decoded> => {
+const decodeAs = async (bytes: Uint8Array, header: ImageHeader, isLarge: boolean): Promise<Decoded> => {
   switch (header.contentType) {
     case 'image/png':
-      return decodePng(bytes)
+      return decodePng(bytes, isLarge)
     case 'image/jpeg':
-      return decodeJpeg(bytes)
+      return decodeJpeg(bytes, isLarge)
     case 'image/webp':
-      return decodeWebp(bytes, header)
+      return decodeWebp(bytes, header, isLarge)
     case 'image/gif':
       return isWholeGif(bytes) ? { kind: 'structure' } : { kind: 'broken', message: 'its blocks are not whole' }
     case 'image/avif':
