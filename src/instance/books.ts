@@ -59,6 +59,8 @@ export class Books {
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
+    jobs.reload()
+    events.discard()
     for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers])
       mirror.clear()
     this.seq = events.bounds().last
@@ -76,7 +78,7 @@ export class Books {
     }
     this.lanes = []
     for (const row of jobs.running()) {
-      this.enterLane(row.lane)
+      if (row.lane !== null) this.enterLane(row.lane)
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
     }

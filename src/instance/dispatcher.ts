@@ -27,8 +27,8 @@ export class Dispatcher {
   claim(provider: string, now: number): number | null {
     const { books } = this.#desk
     const setup = books.setups.get(provider)
-    if (!setup?.enabled || books.ready(provider).size === 0) return null
-    const heads = new Heads(this.#desk, provider, this.#roomOf(provider))
+    if (!setup?.enabled || books.ready(provider).size === 0 || this.#roomOf(provider) < 1) return null
+    const heads = new Heads(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
     const blocked = new Set<string>()
     let wakeAt: number | null = null
     for (let claimed = 0; claimed < LIMITS.claimsPerTurn; claimed += 1) {
@@ -47,12 +47,10 @@ export class Dispatcher {
     return now
   }
 
-  /** Rows worth reading at once. */
+  /** Calls that the provider's concurrency lets begin: without any, no row is worth reading. */
   #roomOf(provider: string): number {
-    const { books } = this.#desk
-    const [limiter] = books.limiters(`${provider}/`)
-    const room = limiter ? slotsOf(limiter) - limiter.load.running : 1
-    return Math.max(1, Math.min(room, ROWS_AT_ONCE))
+    const [limiter] = this.#desk.books.limiters(`${provider}/`)
+    return limiter ? slotsOf(limiter) - limiter.load.running : 0
   }
 
   #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {

@@ -2,6 +2,7 @@ import type { AttemptFaultCode } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { RateHint } from '../contract/rpc.ts'
+import type { Usage } from '../contract/usage.ts'
 import type { Http } from './http.ts'
 
 /**
@@ -87,6 +88,8 @@ export type Done = {
   providerRequestId: string | null
   /** Millionths of a US dollar; null when nobody knows, never zero for unknown. */
   costMicros: number | null
+  /** Where the provider bills by tokens and says how many: the price list makes the cost of them. */
+  usage?: Usage
 }
 
 export type Wait = {

@@ -38,6 +38,7 @@ test.each([
     now: Date.now,
     progress: () => undefined,
     keep: () => undefined,
+    keepSoon: () => undefined,
     checking: new Turnstile(1),
   })
   expect(step).toMatchObject({
