@@ -186,6 +186,13 @@ export class Books {
     return this.#ready.get(provider) ?? new Map()
   }
 
+  /** Jobs of a provider that could start. */
+  waitingAt(provider: string): number {
+    let sum = 0
+    for (const counts of this.ready(provider).values()) for (const count of counts.values()) sum += count
+    return sum
+  }
+
   /** Jobs of a provider that could start and have a higher priority. */
   readyAbove(provider: string, priority: number): number {
     let sum = 0

@@ -23,6 +23,15 @@ export class Dispatcher {
     this.#transitions = transitions
   }
 
+  /** A job behind which and before which nobody waits at its provider starts without a place in the queue, if it may. */
+  startAtOnce(id: string, now: number): void {
+    const { books, jobs } = this.#desk
+    const row = jobs.find(id)
+    if (row?.status !== 'queued' || row.due_at_ms !== null || books.waitingAt(row.provider) !== 1) return
+    if (!books.setups.get(row.provider)?.enabled) return
+    if (this.#start(row, now).started) serveJob(books.order(row.provider), row.priority, row.tag)
+  }
+
   /** Claims until a provider's limits, its queue or the lanes are exhausted; returns when to try again, or null. */
   claim(provider: string, now: number): number | null {
     const { books } = this.#desk

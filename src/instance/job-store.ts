@@ -111,6 +111,8 @@ export class JobStore {
   /** Rows of running jobs, and those that the last transaction touched. */
   readonly #rows = new Map<string, JobRow>()
   readonly #changed = new Set<string>()
+  /** Rows that are not yet in the database. */
+  readonly #fresh = new Set<string>()
   /** No job is due, or past its deadline, before these; undefined where that is not known. */
   #dueFloor: number | null | undefined
   #deadlineFloor: number | null | undefined
@@ -126,6 +128,12 @@ export class JobStore {
 
   /** Writes what has changed. A transaction ends with it. */
   flush(): void {
+    for (const id of this.#fresh) {
+      const row = this.#rows.get(id)
+      if (row) this.#create(row)
+      this.#changed.delete(id)
+    }
+    this.#fresh.clear()
     for (const id of this.#changed) {
       const row = this.#rows.get(id)
       if (row) this.#write(row)
@@ -136,6 +144,7 @@ export class JobStore {
   /** Forgets what was in memory and not written, and reads the running jobs anew. */
   reload(): void {
     this.#changed.clear()
+    this.#fresh.clear()
     this.#rows.clear()
     this.#dueFloor = undefined
     this.#deadlineFloor = undefined
@@ -145,29 +154,8 @@ export class JobStore {
   }
 
   insert(job: NewJob): void {
-    this.#sql.exec(
-      `INSERT INTO jobs (id, status, due_at_ms, provider, model, tag, queued_at_ms, tokens, attempt, counted,
-         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      job.id,
-      job.status,
-      job.due_at_ms,
-      job.provider,
-      job.model,
-      job.tag,
-      job.queued_at_ms,
-      job.tokens,
-      job.deadline_at_ms,
-      job.created_at_ms,
-      job.type,
-      job.project,
-      job.priority,
-      job.request_id,
-      job.input,
-      job.wishes,
-      job.metadata,
-    )
     this.#rows.set(job.id, { ...NOTHING_YET, ...job })
+    this.#fresh.add(job.id)
     this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
     this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
   }
@@ -434,6 +422,13 @@ export class JobStore {
     this.#changed.add(id)
   }
 
+  #create(row: JobRow): void {
+    this.#sql.exec(
+      `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`,
+      ...valuesOf(row),
+    )
+  }
+
   #write(row: JobRow): void {
     this.#sql.exec(
       `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
@@ -474,6 +469,9 @@ export class JobStore {
     return v.parse(v.object({ n: v.nullable(v.number()) }), this.#sql.exec(query, ...bindings).one()).n
   }
 }
+
+const COLUMNS = Object.keys(JobRow.entries) as (keyof JobRow)[]
+const valuesOf = (row: JobRow) => COLUMNS.map((column) => row[column])
 
 const NOTHING_YET = {
   lane: null,

@@ -53,7 +53,7 @@ const storeChecked = async (
   /** A transfer may have spoilt the bytes: they are fetched once more, and believed when they come again. */
   const spoilt = async (message: string): Promise<Stored> => {
     const digest = await sha256Hex(held.bytes)
-    const isWorthAnother = 'body' in source && digest !== suspect
+    const isWorthAnother = 'url' in image.source && digest !== suspect
     return { ...notStored(place, message, isWorthAnother), ...(isWorthAnother ? { suspect: digest } : {}) }
   }
   const examined = await examineImage(held.bytes, order)

@@ -5,7 +5,7 @@ import type { ErrorBody } from '../../../src/contract/fault.ts'
 import type { ProviderView } from '../../../src/contract/instance.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { pngOf } from '../storage/pictures.ts'
-import { instanceStub, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
+import { instanceStub, laneRows, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 import { flat, jpeg, png, webp } from '../support/photos.ts'
@@ -273,6 +273,10 @@ describe('a crash', () => {
     provider.hold('image')
     const job = await site.begin(wanting(true))
     await eventually('the download hangs', () => provider.open.image === 1)
+    await eventually(
+      'what is paid is kept',
+      async () => (await laneRows('prod', 'SELECT job FROM attempts')).length === 1,
+    )
     await abortAllDurableObjects()
     pictures(gives(GOOD))
     provider.release('image')
