@@ -207,6 +207,26 @@ export const LIMITS = {
   imageSideMax: 16_384,
   artifactFetchTimeoutMs: 60_000,
   cancelTimeoutMs: 10_000,
+  /**
+   * Pictures that are checked are held in memory, and decoded there one at a time. An actor has 128 MB: room for the files
+   * of `checksPerLane` pictures, and for one decoder at work.
+   */
+  checksPerLane: 2,
+  checkedBytes: 20 * 1024 * 1024,
+  /** Larger ones are not decoded. Beyond 2048 × 2048, the most that most models make, for shapes that are rounded up. */
+  checkedPixels: 4_718_592,
+  /** Scanlines of a PNG, which the decoder holds three times over: `checkedPixels` in four samples of a byte. */
+  checkedPngBytes: 20 * 1024 * 1024,
+  /** Samples of a JPEG, of which each costs the decoder 12 bytes: `checkedPixels` with halved colours, half of them without. */
+  checkedJpegSamples: 7_077_888,
+  /** Passes of a progressive JPEG; encoders use about ten, and each walks over the whole picture. */
+  checkedScans: 64,
+  /** Share by which a picture's shape may differ from the asked ratio: models round sides to multiples of 16 to 64. */
+  aspectRatioTolerance: 0.05,
+  /** Levels of 255 within which a channel counts as one colour: the noise of a lossy encoder stays below. */
+  blankSpread: 8,
+  /** Standard deviation in levels, over all channels, below which a picture shows nothing: five stray pixels in a million. */
+  blankDeviation: 1,
   /** A signed artifact URL stays good at least this long, at most twice as long: its expiry is rounded so caches can keep it. */
   artifactUrlMs: 60 * 60 * 1000,
 

@@ -4,6 +4,7 @@ import { BudgetPolicy } from './budget.ts'
 import { CredentialLimits, CredentialLive, CredentialUsage } from './credential.ts'
 import { integer, ModelName, Name, record, strictObject, Timestamp, TimeZone } from './fields.ts'
 import { InstanceId } from './ids.ts'
+import { ImageChecks } from './image.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
@@ -14,6 +15,8 @@ export const InstanceConfig = strictObject({
       'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
     }),
   ),
+  /** Checks of a job's pictures where its input names none. */
+  default_checks: v.optional(strictObject({ 'image.generate': v.optional(ImageChecks) })),
   /** Shares of projects within a priority; 1 where a project has none. */
   project_weights: v.optional(
     v.pipe(

@@ -133,6 +133,7 @@ export const Job = v.object({
   ...JobRecord.entries,
   output: v.nullable(
     v.object({
+      ...ImageOutput.entries,
       images: v.array(v.object({ ...ImageOutput.entries.images.item.entries, url: v.nullable(v.string()) })),
     }),
   ),

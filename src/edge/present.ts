@@ -10,6 +10,7 @@ export const presentJob = async (context: Context, record: JobRecord): Promise<J
   return {
     ...record,
     output: record.output && {
+      ...record.output,
       images: await Promise.all(
         images.map(async (image) => ({ ...image, url: await artifactUrl(context, record.instance, image.artifact) })),
       ),

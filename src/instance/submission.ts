@@ -1,8 +1,10 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import { usdToMicros } from '../contract/fields.ts'
+import type { ImageInput } from '../contract/image.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { rankCandidates, reasonOf } from '../core/choice.ts'
+import { refusesChecks } from '../core/image-checks.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel, modelsFor, providerOf } from '../providers/registry.ts'
 import { candidatesFor } from './availability.ts'
@@ -18,6 +20,10 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
   const chosen = chooseModels(request, config, books, tokens, origin.now)
   if (!chosen.ok) return chosen
   const [model = ''] = chosen.value.models
+  const input = withDefaultChecks(request.input, config)
+  const unchecked = refusesChecks(input)
+  if (unchecked)
+    return refuse('invalid_request', `${unchecked.param}: ${unchecked.message}.`, { param: unchecked.param })
   const dueAtMs = request.not_before ? Date.parse(request.not_before) : null
   const isLater = dueAtMs !== null && dueAtMs > origin.now
   if (dueAtMs !== null && dueAtMs > origin.now + LIMITS.notBeforeMaxMs) {
@@ -50,11 +56,17 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     project: origin.project,
     priority: request.priority ?? LIMITS.priorityDefault,
     request_id: origin.requestId,
-    input: JSON.stringify(request.input),
+    input: JSON.stringify(input),
     wishes: JSON.stringify(wishes),
     metadata: JSON.stringify(request.metadata ?? {}),
     batch: origin.batch ?? null,
   })
+}
+
+/** What the instance wants of every picture stands in the job's own input, so that it shows what was checked. */
+const withDefaultChecks = (input: ImageInput, config: InstanceConfig): ImageInput => {
+  const checks = config.default_checks?.['image.generate']
+  return input.checks === undefined && checks !== undefined ? { ...input, checks } : input
 }
 
 /** For limits in tokens: four bytes of UTF-8 each, the usual rule of thumb, rounded up. */

@@ -77,6 +77,7 @@ export const startProductPlain = async (
     modules: {
       'main.js': entry.join('\n'),
       'product.js': bundle.script,
+      ...bundle.wasm,
       'stand-ins.js': readFileSync(join(import.meta.dirname, 'workers/stand-ins.js'), 'utf8'),
     },
     compatibilityDate: bundle.compatibilityDate,
