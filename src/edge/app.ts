@@ -15,6 +15,7 @@ import { hookRoutes } from './hooks.ts'
 import { instanceRoutes } from './instances.ts'
 import { jobRoutes } from './jobs.ts'
 import { openApi } from './openapi.ts'
+import { priceRoutes } from './prices.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
@@ -52,6 +53,7 @@ export const ROUTES: Route[] = [
   ...hookRoutes,
   ...administrationRoutes,
   ...registryRoutes,
+  ...priceRoutes,
 ]
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']

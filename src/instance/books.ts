@@ -9,6 +9,7 @@ import { PROVIDERS } from '../providers/registry.ts'
 import type { AdminStore, CredentialRow } from './admin-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
+import type { PriceBook } from './price-book.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
 export type ProviderSetup = {
@@ -40,6 +41,7 @@ export class Books {
   weights: Record<string, number> = {}
   /** Master keys at hand: a credential sealed under another cannot be used, and its jobs wait. */
   keyIds: ReadonlySet<string> = new Set()
+  readonly prices: PriceBook
   readonly setups = new Map<string, ProviderSetup>()
   readonly breakers = new Map<string, Breaker>()
   readonly records = new Map<string, TrackRecord>()
@@ -54,8 +56,9 @@ export class Books {
   readonly #since = new Map<string, Map<number, number>>()
   readonly #instance: string
 
-  constructor(instance: string) {
+  constructor(instance: string, prices: PriceBook) {
     this.#instance = instance
+    this.prices = prices
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
@@ -63,8 +66,8 @@ export class Books {
       mirror.clear()
     this.seq = events.bounds().last
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
-    this.weights =
-      (JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config?.project_weights ?? {}
+    this.applyConfig((JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config ?? {})
+    this.prices.reload()
     this.configure(admin)
     for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
     for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
@@ -80,6 +83,11 @@ export class Books {
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
     }
+  }
+
+  applyConfig(config: InstanceConfig): void {
+    this.weights = config.project_weights ?? {}
+    this.prices.allowUnverified = config.prices?.allow_unverified ?? false
   }
 
   /** Reads providers and credentials anew: after every change of them. */

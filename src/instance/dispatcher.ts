@@ -119,6 +119,7 @@ export class Dispatcher {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
     if (!setup) return
+    const { maxCostMicros, prices } = wishesOf(row)
     const webhook = this.#desk.webhookUrl(row.provider, { job: row.id, attempt: row.attempt + 1 })
     this.#transitions.assign(lane, {
       job: row.id,
@@ -132,7 +133,8 @@ export class Dispatcher {
         identity: books.credentialName(row.provider, credential.name),
         sealed: { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext },
       },
-      maxCostMicros: wishesOf(row).maxCostMicros,
+      maxCostMicros,
+      ...(prices ? { price: prices[row.model] ?? null } : {}),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,

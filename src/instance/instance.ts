@@ -12,6 +12,7 @@ import type {
   Ticket,
 } from '../contract/instance.ts'
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
+import type { PriceRequest, PriceView } from '../contract/price.ts'
 import {
   type Answered,
   type AttemptRef,
@@ -34,6 +35,7 @@ import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
+import { type ModelPrice, modelPrices } from './pricing.ts'
 import { type JobRecords, readJob, readJobs, visible } from './reader.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
@@ -96,7 +98,7 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'admin', (parts) => {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
-      parts.books.weights = parts.identity.config.project_weights ?? {}
+      parts.books.applyConfig(parts.identity.config)
       return ok(toWire(this.#view(parts)))
     })
   }
@@ -266,6 +268,34 @@ export class Instance extends DurableObject<Env> {
 
   async deleteCredential(caller: Caller, provider: string, name: string): Promise<Result<null>> {
     return this.#administer(caller, (parts) => parts.administration.deleteCredential(provider, name))
+  }
+
+  // -------------------------------------------------------------------------------------------------- prices
+
+  async prices(caller: Caller, provider: string | null): Promise<Result<Wire<PriceView[]>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => wired(parts.pricing.list(provider, now)))
+  }
+
+  async price(caller: Caller, provider: string, model: string): Promise<Result<Wire<PriceView>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => wired(parts.pricing.read(provider, model, now)))
+  }
+
+  /** Jobs that are already taken in keep the price they were judged by. */
+  async savePrice(
+    caller: Caller,
+    provider: string,
+    model: string,
+    request: PriceRequest,
+  ): Promise<Result<Wire<PriceView>>> {
+    return this.#administer(caller, (parts, now) => wired(parts.pricing.save(provider, model, request, now)))
+  }
+
+  async deletePrice(caller: Caller, provider: string, model: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => parts.pricing.delete(provider, model))
+  }
+
+  async modelPrices(caller: Caller): Promise<Result<Wire<ModelPrice[]>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => ok(toWire(modelPrices(parts.books, now))))
   }
 
   // ------------------------------------------------------------------------------------------- alarm, sockets
@@ -471,5 +501,7 @@ export class Instance extends DurableObject<Env> {
     await this.ctx.storage.deleteAll()
   }
 }
+
+const wired = <T>(result: Result<T>): Result<Wire<T>> => (result.ok ? ok(toWire(result.value)) : result)
 
 const noJob = () => refuse('not_found', 'There is no such job.')

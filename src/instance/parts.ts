@@ -12,6 +12,9 @@ import { Broadcast } from './broadcast.ts'
 import { EventStore } from './event-store.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
+import { PriceBook } from './price-book.ts'
+import { PriceStore } from './price-store.ts'
+import { Pricing } from './pricing.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
 import { Waiters } from './waiters.ts'
@@ -34,6 +37,7 @@ export type Parts = {
   books: Books
   access: Access
   administration: Administration
+  pricing: Pricing
   scheduler: Scheduler
   broadcast: Broadcast
   lanes: Lanes
@@ -53,7 +57,8 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const identity = founding ?? (JSON.parse(admin.meta('instance') ?? '{}') as Identity)
   const jobs = new JobStore(sql)
   const events = new EventStore(sql)
-  const books = new Books(identity.id)
+  const prices = new PriceStore(sql)
+  const books = new Books(identity.id, new PriceBook(prices))
   books.reload(jobs, events, admin)
   const access = new Access()
   access.reload(admin)
@@ -65,6 +70,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     books,
     access,
     administration: new Administration(admin, books),
+    pricing: new Pricing(prices, books.prices),
     scheduler: new Scheduler({
       jobs,
       events,

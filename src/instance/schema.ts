@@ -77,4 +77,14 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX events_job ON events (job, seq);
     `,
   },
+  {
+    id: 3,
+    description: 'prices of its own',
+    sql: `
+      CREATE TABLE prices (
+        provider TEXT NOT NULL, model TEXT NOT NULL, price TEXT NOT NULL, updated_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (provider, model)
+      ) STRICT, WITHOUT ROWID;
+    `,
+  },
 ]

@@ -13,6 +13,7 @@ import type { CredentialRow, KeyRow } from './admin-store.ts'
 import { usableCredentials } from './availability.ts'
 import type { Books } from './books.ts'
 import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
+import { jobPrice } from './pricing.ts'
 
 /** Rows as clients see them. */
 
@@ -24,6 +25,8 @@ export type JobContext = { instance: string; progress: number; ahead: number | n
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
   const output = row.output === null ? null : (JSON.parse(row.output) as ImageOutput)
   const input = JSON.parse(row.input) as ImageInput
+  const { skipped, prices } = JSON.parse(row.wishes) as Wishes
+  const price = prices?.[row.model]
   return {
     id: row.id,
     object: 'job',
@@ -47,8 +50,9 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       provider_request_id: attempt.provider_request_id,
       error: jobError(attempt.fault),
     })),
-    skipped: (JSON.parse(row.wishes) as Wishes).skipped,
+    skipped,
     cost_usd: costOf(row),
+    price: price ? jobPrice(price) : null,
     usage: output ? { images: output.images.length } : null,
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,

@@ -8,6 +8,7 @@ import { createHttp, type Http } from '../providers/http.ts'
 import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
 import { storeGenerated } from './images.ts'
+import { costBy } from './pricing.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
 
 /** What an attempt needs of the world around it. */
@@ -213,6 +214,7 @@ const callOf = (assignment: Assignment, model: string, secret: string, nowMs: nu
   secret,
   maxCostMicros: assignment.maxCostMicros,
   nowMs,
+  costOf: costBy(assignment, nowMs),
   ...(assignment.webhookUrl ? { webhookUrl: assignment.webhookUrl } : {}),
 })
 
