@@ -3,6 +3,7 @@ import { fault } from '../contract/fault.ts'
 import { Name, PricedModel } from '../contract/fields.ts'
 import { PriceRequest, PriceView } from '../contract/price.ts'
 import { fromWire } from '../contract/rpc.ts'
+import { PRICES_AS_OF } from '../prices/table.ts'
 import { callerOf } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
@@ -28,7 +29,7 @@ const list = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const { provider } = context.query
   const prices = await instanceOf(context).prices(caller, typeof provider === 'string' ? provider : null)
-  return json({ data: fromWire(unwrap(prices)) })
+  return json({ as_of: PRICES_AS_OF, data: fromWire(unwrap(prices)) })
 }
 
 const read = async (context: Context): Promise<Response> => {
@@ -60,7 +61,8 @@ export const priceRoutes: Route[] = [
     summary: 'List prices in force and prices of the instance',
     access: 'key',
     query: { provider: v.optional(Name) },
-    answers: { 200: v.object({ data: v.array(PriceView) }) },
+    // The day to which the built-in list is known to hold.
+    answers: { 200: v.object({ as_of: v.string(), data: v.array(PriceView) }) },
     handle: list,
   },
   {
