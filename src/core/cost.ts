@@ -24,11 +24,7 @@ const charge = (price: Price, usage: Usage, beforehand: boolean): number | null 
   const units = chargedUnits(rates, usage, image)
   if (!tokens || !units) return null
   if (!isPaidFor(usage, rates, image)) return null
-  const micros = toMicros([
-    // A rate per million tokens, times tokens, is micros.
-    ...tokens.map(([count, usd]) => times(decimal(count), decimal(usd))),
-    ...units.map(([count, usd]) => times(times(decimal(count), decimal(usd)), MILLION)),
-  ])
+  const micros = quickMicros(tokens, units) ?? exactMicros(tokens, units)
   return Number.isSafeInteger(micros) ? micros : null
 }
 
@@ -65,7 +61,7 @@ const chargedTokens = (rates: Rates, usage: Usage, outputEstimated: boolean): Li
   const lines: Line[] = []
   for (const [count, usd] of [...inputParts(rates, usage), ...outputParts(rates, usage)]) {
     if (count < 0 || (count > 0 && usd === undefined)) return null
-    if (usd !== undefined) lines.push([count, usd])
+    if (count > 0 && usd) lines.push([count, usd])
   }
   return lines
 }
@@ -124,7 +120,7 @@ const chargedUnits = (rates: Rates, usage: Usage, image: ImageRate | null): Line
     [usage.neurons, rates.per_neuron_usd],
   ]) {
     if (isOwing(usd, count)) return null
-    if (usd !== undefined) lines.push([count ?? 0, usd])
+    if (count && usd) lines.push([count, usd])
   }
   return lines
 }
@@ -144,6 +140,38 @@ const isPaidFor = (usage: Usage, rates: Rates, image: ImageRate | null): boolean
   )
 }
 
+/** Of a token that costs a dollar a million, and of a unit that costs a dollar, in trillionths of a dollar. */
+const TOKEN = 6
+const UNIT = 12
+const MICRO = 1_000_000
+
+/** Far enough below 2⁵³ that neither the products nor their sum lose a digit. */
+const EXACT_MAX = 2 ** 50
+
+/** In whole trillionths of a dollar as long as they fit into a number; null where they do not, or a count is a fraction. */
+const quickMicros = (tokens: Line[], units: Line[]): number | null => {
+  let sum = 0
+  for (const [lines, places] of [[tokens, 10 ** TOKEN] as const, [units, 10 ** UNIT] as const]) {
+    for (const [count, usd] of lines) {
+      const each = Math.round(usd * places)
+      sum += each * count
+      if (!Number.isInteger(count) || each > EXACT_MAX || sum > EXACT_MAX) return null
+    }
+  }
+  return Math.floor((sum + MICRO / 2) / MICRO)
+}
+
+const exactMicros = (tokens: Line[], units: Line[]): number => {
+  const terms = [
+    ...tokens.map(([count, usd]) => times(decimal(count), decimal(usd), TOKEN)),
+    ...units.map(([count, usd]) => times(decimal(count), decimal(usd), UNIT)),
+  ]
+  const scale = Math.max(0, ...terms.map((term) => term.scale))
+  const sum = terms.reduce((total, term) => total + term.digits * tenTo(scale - term.scale), 0n)
+  const micro = tenTo(scale + TOKEN)
+  return Number((2n * sum + micro) / (2n * micro))
+}
+
 /** `digits` divided by ten to the `scale`: the number as it is written, without the error of its binary form. */
 type Decimal = { digits: bigint; scale: number }
 
@@ -157,16 +185,8 @@ const decimal = (value: number): Decimal => {
 
 const tenTo = (power: number): bigint => 10n ** BigInt(power)
 
-const MILLION: Decimal = { digits: 1_000_000n, scale: 0 }
-
-const times = (one: Decimal, other: Decimal): Decimal => ({
-  digits: one.digits * other.digits,
+/** The product, times ten to the `places`. */
+const times = (one: Decimal, other: Decimal, places: number): Decimal => ({
+  digits: one.digits * other.digits * tenTo(places),
   scale: one.scale + other.scale,
 })
-
-/** The sum, half up to a whole number. */
-const toMicros = (terms: Decimal[]): number => {
-  const scale = Math.max(0, ...terms.map((term) => term.scale))
-  const sum = terms.reduce((total, term) => total + term.digits * tenTo(scale - term.scale), 0n)
-  return Number((2n * sum + tenTo(scale)) / (2n * tenTo(scale)))
-}

@@ -31,6 +31,7 @@ export const namesOf = (provider: string, model: string): string[] => {
   const prefix = [`${provider}/`, 'models/'].find((start) => model.startsWith(start)) ?? ''
   const name = model.slice(prefix.length)
   const dateless = name.replace(DAY, '')
+  if (dateless === name && !name.endsWith('-latest')) return [name]
   return [...new Set([name, dateless, dateless.replace(/-latest$/, '')])]
 }
 

@@ -33,10 +33,12 @@ export class PriceBook {
     const [exact = ''] = models
     const listed = priceAt(list, namesOf(provider, exact), whenMs)
     const own = this.#own.get(provider)
-    // The list may know the model by another name, and so may the instance.
-    const names = [...models.flatMap((model) => namesOf(provider, model)), ...(listed ? [listed.model] : [])]
-    const price = own && ownPrice(own, names, whenMs)
-    if (price) return { price, overridden: true }
+    if (own) {
+      // The list may know the model by another name, and so may the instance.
+      const names = [...models.flatMap((model) => namesOf(provider, model)), ...(listed ? [listed.model] : [])]
+      const price = ownPrice(own, names, whenMs)
+      if (price) return { price, overridden: true }
+    }
     if (listed) return { price: listed, overridden: false }
     const others = own && priceAt(own, ['*'], whenMs)
     if (others) return { price: others, overridden: true }
