@@ -6,7 +6,11 @@ import type { Row } from '../prices/list.ts'
 import { ROOT, runCommand, usageError } from './command.ts'
 import { type Library, makeListing } from './price-table.ts'
 
-/** `npm run prices` writes src/prices/table.ts anew; with --check it only says whether that would change it. */
+const HELP = `Usage: npm run prices [-- --check]
+
+Writes src/prices/table.ts anew from src/prices/prices.json and the library of prices.
+With --check it writes nothing, and exits with 1 if that would change the table.
+`
 
 const FILE = 'src/prices/prices.json'
 const TABLE = 'src/prices/table.ts'
@@ -83,6 +87,10 @@ const line = ({ price, aliases }: Listed, sources: string[]): string => {
 
 const run = async (): Promise<number> => {
   const [flag, ...rest] = process.argv.slice(2)
+  if (flag === '--help') {
+    process.stdout.write(HELP)
+    return 0
+  }
   if (rest.length > 0 || (flag !== undefined && flag !== '--check')) throw usageError('the only flag is --check')
   const path = join(ROOT, TABLE)
   const made = makeTable()

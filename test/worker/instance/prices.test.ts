@@ -4,7 +4,7 @@ import type { PriceView } from '../../../src/contract/price.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { type Answer, instanceStub, openSite, type Site, withKey } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
-import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
+import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 
 /** What models cost here, who may say so, and by which price a job is judged. */
 
@@ -249,4 +249,20 @@ test('A user reads prices and sets none', async () => {
   expect((await user.send('PUT', IDEOGRAM, { json: perImage(0) })).status).toBe(403)
   expect((await user.send('DELETE', IDEOGRAM)).status).toBe(403)
   expect((await site.begin()).price?.estimated_usd).toBe(0.06)
+})
+
+test('A job that falls back is counted by the price it kept for the model it ended on', async () => {
+  await set('/prices/ideogram/ideogram-4', perImage(0.07))
+  provider.next.generate.push(failing(400))
+  provider.hold('generate')
+  const models = ['ideogram/ideogram-3', 'ideogram/ideogram-4']
+  const job = await site.begin({ models })
+  expect(job.price).toMatchObject({ model: 'ideogram-3/default', estimated_usd: 0.06 })
+  await eventually('the first call hangs', () => provider.open.generate === 1)
+  await set('/prices/ideogram/ideogram-4', perImage(0.9))
+  provider.release('generate')
+  expect(await site.ended(job.id)).toMatchObject({
+    ...{ status: 'succeeded', model: 'ideogram/ideogram-4', cost_usd: 0.07 },
+    price: { model: 'ideogram-4', estimated_usd: 0.07, overridden: true },
+  })
 })
