@@ -46,6 +46,44 @@ export const LIMITS = {
   queueDefault: 1_000_000,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
+  /** The same in the answer to a submit, which must stay quick while many stand before it. */
+  queuePositionAtSubmit: 50,
+
+  // ---------------------------------------------------------------------------------------- text and embeddings
+  /** A chat's or embedding's body: images come inline. A Worker has 128 MB for all requests it serves at a time. */
+  chatBodyBytes: 16 * 1024 * 1024,
+  messagesPerChat: 4_096,
+  partsPerMessage: 256,
+  /** Of one text in a message: more than a million tokens, the longest context there is. */
+  chatTextCharacters: 8_000_000,
+  /** One image as a `data:` URI: 6 MB of picture, where the narrowest provider takes 5. */
+  imageDataUriCharacters: 8 * 1024 * 1024,
+  imageUrlCharacters: 8_192,
+  /** OpenAI's own bounds. */
+  toolsPerChat: 128,
+  toolCallsPerMessage: 128,
+  choicesPerChat: 128,
+  stopSequences: 4,
+  topLogprobs: 20,
+  /** A tool's parameters or a `json_schema`, as JSON. */
+  schemaBytes: 64 * 1024,
+  /** State of a provider's own that goes back with an assistant's message, such as signed reasoning. */
+  extraContentBytes: 256 * 1024,
+  toolArgumentsCharacters: 1_000_000,
+  stopCharacters: 256,
+  logitBiases: 1_024,
+  outputTokensMax: 1_000_000,
+  modelNameCharacters: 128,
+  descriptionCharacters: 8_192,
+  identifierCharacters: 512,
+  /** A client waits on the line: longer work is a job. */
+  chatDeadlineMaxSeconds: 3_600,
+  /** OpenAI's own: inputs of one call, tokens of one input. */
+  embeddingInputs: 2_048,
+  embeddingTokens: 8_192,
+  embeddingDimensions: 16_384,
+  /** One event of a provider's stream; the largest carry a whole tool call or an image. */
+  streamEventCharacters: 4 * 1024 * 1024,
 
   // ----------------------------------------------------------------------------------------------- scheduling
   /** Job actors in a lane: a Worker invocation may wait on six response headers at a time. */
@@ -60,6 +98,13 @@ export const LIMITS = {
   /** First and longest wait between a lane's tries to deliver its reports. */
   reportRetryMs: 100,
   reportRetryMaxMs: 10_000,
+  /**
+   * A paid result that is being stored becomes durable after this, unless its end is heard before. A crash within it costs
+   * what a crash just before the answer would have.
+   */
+  keepDelayMs: 20,
+  /** Progress waits this long for a newer state or the end of its attempt, so that quick attempts report once. */
+  progressDelayMs: 200,
   backoffBaseMs: 500,
   backoffMaxMs: 30_000,
   /** A wait a provider asks for, at most; a longer one is a broken header. */
@@ -94,12 +139,19 @@ export const LIMITS = {
   providerTimeoutMaxMs: 600_000,
   /** A provider's JSON answer. */
   providerAnswerBytes: 4 * 1024 * 1024,
+  /** An answer that holds its pictures in base64: all of them are in memory at once, twice while they are read. */
+  inlineImagesBytes: 32 * 1024 * 1024,
+  /** Pixels of all pictures of such an answer: a photo takes up to 3.3 bytes each as PNG in base64, the others a fifth. */
+  inlinePngPixels: 9_500_000,
+  inlinePixels: 36_000_000,
   redirects: 3,
 
   // ------------------------------------------------------------------------------------------------- artifacts
   artifactBytes: 50 * 1024 * 1024,
   /** Held in memory only where the provider does not say how long the file is. */
   artifactUnknownLengthBytes: 25 * 1024 * 1024,
+  /** Up to this size a file is read and stored in one piece: six at once in a lane are 6 MiB. */
+  artifactHeldBytes: 1024 * 1024,
   imageSideMax: 16_384,
   artifactFetchTimeoutMs: 60_000,
   cancelTimeoutMs: 10_000,

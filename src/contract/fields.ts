@@ -34,13 +34,17 @@ const refusingLists = <S extends v.GenericSchema>(schema: S): S => ({
 const JsonValue = v.custom<Json>(isJson, 'must be JSON')
 
 /** An object of JSON whose text is bounded. */
-export const JsonObject = v.pipe(
-  record(v.string(), JsonValue),
-  v.check(
-    (value) => new TextEncoder().encode(JSON.stringify(value)).length <= LIMITS.optionsBytes,
-    `must be at most ${LIMITS.optionsBytes} bytes`,
-  ),
-)
+export const jsonObject = (bytesMax: number) =>
+  v.pipe(
+    record(v.string(), JsonValue),
+    v.check((value) => fits(JSON.stringify(value), bytesMax), `must be at most ${bytesMax} bytes`),
+  )
+
+/** No character takes more than three bytes of UTF-8 for each of its UTF-16 units. */
+const fits = (text: string, bytesMax: number): boolean =>
+  text.length * 3 <= bytesMax || new TextEncoder().encode(text).length <= bytesMax
+
+export const JsonObject = jsonObject(LIMITS.optionsBytes)
 
 const hasNoControls = (text: string): boolean => !/[\u0000-\u001f\u007f]/.test(text)
 
@@ -84,7 +88,7 @@ export const Metadata = v.pipe(
 export const ModelName = v.pipe(
   v.string(),
   v.maxLength(128),
-  v.regex(/^[a-z0-9-]+\/[A-Za-z0-9][A-Za-z0-9._:/-]*$/, 'must be written provider/model'),
+  v.regex(/^[a-z0-9-]+\/[A-Za-z0-9@][A-Za-z0-9._:/-]*$/, 'must be written provider/model'),
 )
 
 /** A model as a price list names it, without the provider; `*` is all that have no name of their own. */

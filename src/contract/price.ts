@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
 import { integer, strictObject } from './fields.ts'
+import type { Usage } from './usage.ts'
 
 /** What models cost, and what is counted of a call to know its cost. Money is in US dollars, as the providers list it. */
 
@@ -167,11 +168,11 @@ export const JobPrice = v.object({ ...listed, overridden: v.boolean(), estimated
 export type JobPrice = v.InferOutput<typeof JobPrice>
 
 /**
- * What a call used, in the same words for every provider. Left out: not reported. A part is contained in its whole: the
+ * What a call used of anything that has a price, in the same words for every provider and price list. Left out: not reported. A part is contained in its whole: the
  * input tokens are all tokens of the prompt, cached, written, of images and of sound; the output tokens are all that came,
  * reasoning included. What an adapter cannot know is left out and never set to 0.
  */
-export type Usage = {
+export type Quantities = {
   input_tokens?: number
   cached_input_tokens?: number
   cache_write_5m_tokens?: number
@@ -199,3 +200,17 @@ export type Usage = {
   requests?: number
   web_searches?: number
 }
+
+/** Of a text model's call. What is counted otherwise, such as images or searches, is added beside. */
+export const quantitiesOf = (usage: Usage): Quantities => ({
+  input_tokens: usage.inputTokens,
+  cached_input_tokens: usage.cachedInputTokens,
+  cache_write_5m_tokens: usage.cacheWrite5mTokens,
+  cache_write_1h_tokens: usage.cacheWrite1hTokens,
+  input_image_tokens: usage.imageInputTokens,
+  input_audio_tokens: usage.audioInputTokens,
+  output_tokens: usage.outputTokens,
+  reasoning_tokens: usage.reasoningTokens,
+  output_image_tokens: usage.imageOutputTokens,
+  output_audio_tokens: usage.audioOutputTokens,
+})

@@ -1,4 +1,4 @@
-import type { Price, Rates, TokenRate, Usage } from '../contract/price.ts'
+import type { Price, Quantities, Rates, TokenRate } from '../contract/price.ts'
 
 /**
  * What a use costs by a price, exactly: decimals are multiplied and added as whole numbers, and the sum of one attempt is
@@ -9,12 +9,12 @@ import type { Price, Rates, TokenRate, Usage } from '../contract/price.ts'
  * none for it, reasoning is charged as output, a token of an image as input and one read from a cache as one that was
  * not: providers name these only where they differ. Cache writes, sound and images made have no such stand-in.
  */
-export const costMicros = (price: Price, usage: Usage): number | null => charge(price, usage, false)
+export const costMicros = (price: Price, usage: Quantities): number | null => charge(price, usage, false)
 
 /** The same before a call, with the list's estimates for images that are billed by tokens. */
-export const estimateMicros = (price: Price, usage: Usage): number | null => charge(price, usage, true)
+export const estimateMicros = (price: Price, usage: Quantities): number | null => charge(price, usage, true)
 
-const charge = (price: Price, usage: Usage, beforehand: boolean): number | null => {
+const charge = (price: Price, usage: Quantities, beforehand: boolean): number | null => {
   if (!isPlausible(usage)) return null
   if (usage.images === undefined && price.images.some(({ estimate }) => !estimate)) return null
   const rates = ratesFor(price, usage.input_tokens ?? 0)
@@ -31,7 +31,7 @@ const charge = (price: Price, usage: Usage, beforehand: boolean): number | null 
 /** How many, and what one of them costs. */
 type Line = [count: number, usd: number]
 
-const isPlausible = (usage: Usage): boolean =>
+const isPlausible = (usage: Quantities): boolean =>
   Object.values(usage).every((value) => typeof value !== 'number' || (Number.isFinite(value) && value >= 0))
 
 const ratesFor = ({ rates, tiers }: Price, inputTokens: number): Rates => {
@@ -43,7 +43,7 @@ const ratesFor = ({ rates, tiers }: Price, inputTokens: number): Rates => {
 
 type ImageRate = { usd: number; estimate: boolean }
 
-const imageRate = ({ images }: Price, rates: Rates, usage: Usage, estimates: boolean): ImageRate | null => {
+const imageRate = ({ images }: Price, rates: Rates, usage: Quantities, estimates: boolean): ImageRate | null => {
   const fits = images.find(
     ({ size, quality, estimate = false }) =>
       (estimates || !estimate) &&
@@ -55,7 +55,7 @@ const imageRate = ({ images }: Price, rates: Rates, usage: Usage, estimates: boo
 }
 
 /** `outputEstimated`: what comes out is charged for by an estimate per image, so its tokens need not be known. */
-const chargedTokens = (rates: Rates, usage: Usage, outputEstimated: boolean): Line[] | null => {
+const chargedTokens = (rates: Rates, usage: Quantities, outputEstimated: boolean): Line[] | null => {
   if (isOwing(rates.input_per_mtok, usage.input_tokens)) return null
   if (isOwing(rates.output_per_mtok, usage.output_tokens) && !outputEstimated) return null
   const lines: Line[] = []
@@ -72,7 +72,7 @@ const isOwing = (usd: number | undefined, count: number | undefined): boolean =>
 
 type Part = [count: number, usd: Rates[TokenRate]]
 
-const inputParts = (rates: Rates, usage: Usage): Part[] => {
+const inputParts = (rates: Rates, usage: Quantities): Part[] => {
   const { input_tokens: all = 0, cached_input_tokens: cached = 0 } = usage
   const { cache_write_5m_tokens: short = 0, cache_write_1h_tokens: long = 0 } = usage
   const { input_image_tokens: images = 0, cached_input_image_tokens: cachedImages = 0 } = usage
@@ -95,7 +95,7 @@ const inputParts = (rates: Rates, usage: Usage): Part[] => {
   ]
 }
 
-const outputParts = (rates: Rates, usage: Usage): Part[] => {
+const outputParts = (rates: Rates, usage: Quantities): Part[] => {
   const { output_tokens: all = 0, reasoning_tokens: reasoning = 0 } = usage
   const { output_image_tokens: images = 0, output_audio_tokens: sound = 0 } = usage
   return [
@@ -106,7 +106,7 @@ const outputParts = (rates: Rates, usage: Usage): Part[] => {
   ]
 }
 
-const chargedUnits = (rates: Rates, usage: Usage, image: ImageRate | null): Line[] | null => {
+const chargedUnits = (rates: Rates, usage: Quantities, image: ImageRate | null): Line[] | null => {
   const searches = usage.web_searches ?? 0
   if (searches > 0 && rates.per_web_search_usd === undefined) return null
   const lines: Line[] = [[searches, rates.per_web_search_usd ?? 0]]
@@ -129,7 +129,7 @@ const chargedUnits = (rates: Rates, usage: Usage, image: ImageRate | null): Line
  * Images, pixels, time and neurons are measures of the same thing: the price says which of them counts, and the others are
  * not charged for. But one of them, or the tokens that came out, must be.
  */
-const isPaidFor = (usage: Usage, rates: Rates, image: ImageRate | null): boolean => {
+const isPaidFor = (usage: Quantities, rates: Rates, image: ImageRate | null): boolean => {
   const { images = 0, megapixels = 0, tiles = 0, steps = 0, seconds = 0, neurons = 0 } = usage
   if (images + megapixels + tiles + steps + seconds + neurons === 0) return true
   if ((usage.output_tokens ?? 0) > 0 || image !== null) return true

@@ -62,6 +62,8 @@ export class Books {
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
+    jobs.reload()
+    events.discard()
     for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers])
       mirror.clear()
     this.seq = events.bounds().last
@@ -79,7 +81,7 @@ export class Books {
     }
     this.lanes = []
     for (const row of jobs.running()) {
-      this.enterLane(row.lane)
+      if (row.lane !== null) this.enterLane(row.lane)
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
     }
@@ -190,6 +192,13 @@ export class Books {
   /** Models of a provider with jobs that could start, and how many of each priority. */
   ready(provider: string): ReadonlyMap<string, ReadonlyMap<number, number>> {
     return this.#ready.get(provider) ?? new Map()
+  }
+
+  /** Jobs of a provider that could start. */
+  waitingAt(provider: string): number {
+    let sum = 0
+    for (const counts of this.ready(provider).values()) for (const count of counts.values()) sum += count
+    return sum
   }
 
   /** Jobs of a provider that could start and have a higher priority. */

@@ -23,12 +23,21 @@ export class Dispatcher {
     this.#transitions = transitions
   }
 
+  /** A job behind which and before which nobody waits at its provider starts without a place in the queue, if it may. */
+  startAtOnce(id: string, now: number): void {
+    const { books, jobs } = this.#desk
+    const row = jobs.find(id)
+    if (row?.status !== 'queued' || row.due_at_ms !== null || books.waitingAt(row.provider) !== 1) return
+    if (!books.setups.get(row.provider)?.enabled) return
+    if (this.#start(row, now).started) serveJob(books.order(row.provider), row.priority, row.tag)
+  }
+
   /** Claims until a provider's limits, its queue or the lanes are exhausted; returns when to try again, or null. */
   claim(provider: string, now: number): number | null {
     const { books } = this.#desk
     const setup = books.setups.get(provider)
-    if (!setup?.enabled || books.ready(provider).size === 0) return null
-    const heads = new Heads(this.#desk, provider, this.#roomOf(provider))
+    if (!setup?.enabled || books.ready(provider).size === 0 || this.#roomOf(provider) < 1) return null
+    const heads = new Heads(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
     const blocked = new Set<string>()
     let wakeAt: number | null = null
     for (let claimed = 0; claimed < LIMITS.claimsPerTurn; claimed += 1) {
@@ -47,12 +56,10 @@ export class Dispatcher {
     return now
   }
 
-  /** Rows worth reading at once. */
+  /** Calls that the provider's concurrency lets begin: without any, no row is worth reading. */
   #roomOf(provider: string): number {
-    const { books } = this.#desk
-    const [limiter] = books.limiters(`${provider}/`)
-    const room = limiter ? slotsOf(limiter) - limiter.load.running : 1
-    return Math.max(1, Math.min(room, ROWS_AT_ONCE))
+    const [limiter] = this.#desk.books.limiters(`${provider}/`)
+    return limiter ? slotsOf(limiter) - limiter.load.running : 0
   }
 
   #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {

@@ -127,7 +127,8 @@ export class Instance extends DurableObject<Env> {
     if (!submitted.ok) return submitted
     const waited = await this.#wait(parts, caller, submitted.value.id, options.waitMs)
     if (!waited.ok) return waited
-    return ok({ ...readJob(parts, submitted.value.id, systemAmbient.now()), replayed: submitted.value.replayed })
+    const { id, replayed } = submitted.value
+    return ok({ ...readJob(parts, id, systemAmbient.now(), LIMITS.queuePositionAtSubmit), replayed })
   }
 
   async job(caller: Caller, id: string, waitMs: number): Promise<Result<Answered<JobRecord>>> {
@@ -375,8 +376,11 @@ export class Instance extends DurableObject<Env> {
     let wakeAt: number | null = null
     try {
       this.ctx.storage.transactionSync(() => {
+        parts.jobs.begin()
         for (const operation of operations) operation()
         if (!parts.identity.deleting) wakeAt = parts.scheduler.turn()
+        parts.jobs.flush()
+        parts.events.flush()
       })
     } catch (error) {
       parts.scheduler.takeEffects()
@@ -420,7 +424,11 @@ export class Instance extends DurableObject<Env> {
     const asked = silent.map(async (lane) => {
       const inLane = running
         .filter((row) => row.lane === lane)
-        .map((row) => ({ job: row.id, attempt: row.attempt, startedAtMs: row.started_at_ms }))
+        .map((row) => ({
+          job: row.id,
+          attempt: row.attempt,
+          startedAtMs: parts.jobs.attempts(row.id).at(-1)?.started_at_ms ?? 0,
+        }))
       const unknown = await parts.lanes.unknown(lane, inLane, systemAmbient.now)
       if (!unknown?.refs.length) return
       await this.#commit.apply(() =>

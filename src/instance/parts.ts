@@ -94,7 +94,9 @@ const webhookUrls =
     return `${base}/v1/instances/${instance}/hooks/${provider}?job=${attempt.job}&attempt=${attempt.attempt}`
   }
 
-const lanesOf = (jobs: JobStore): number[] => [...new Set(jobs.running().map((row) => row.lane))]
+const lanesOf = (jobs: JobStore): number[] => [
+  ...new Set(jobs.running().flatMap((row) => (row.lane === null ? [] : [row.lane]))),
+]
 
 export const saveIdentity = (admin: AdminStore, identity: Identity): void =>
   admin.setMeta('instance', JSON.stringify(identity))

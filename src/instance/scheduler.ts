@@ -39,6 +39,7 @@ export class Scheduler {
 
   submit(job: NewJob): void {
     this.#transitions.insert(job)
+    this.#dispatcher.startAtOnce(job.id, this.#desk.ambient.now())
   }
 
   /** False where the job had already ended. */

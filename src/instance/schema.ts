@@ -3,7 +3,7 @@ import type { Migration } from '../storage/migrations.ts'
 /**
  * The Instance's database. Additive only: old code may wake on a newer one after a rollback. Times are integer ms since
  * the epoch, money is integer millionths of a US dollar, JSON is text. Every index doubles the cost of a row written,
- * so each serves a query of every turn: the queue's head, what is due, what runs, what is past its deadline.
+ * so each serves a query of every turn: the queue's head, what is due, what is past its deadline.
  */
 export const INSTANCE_MIGRATIONS: Migration[] = [
   {
@@ -49,11 +49,10 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
         provider_ms INTEGER, store_ms INTEGER, cost_micros INTEGER,
         type TEXT NOT NULL, project TEXT, priority INTEGER NOT NULL, request_id TEXT NOT NULL,
         input TEXT NOT NULL, wishes TEXT NOT NULL, metadata TEXT NOT NULL,
-        resume TEXT, output TEXT, fault TEXT
+        resume TEXT, output TEXT, fault TEXT, open_attempt TEXT
       ) STRICT;
       CREATE INDEX jobs_queue ON jobs (model, priority, tag, id) WHERE status = 'queued' AND due_at_ms IS NULL;
       CREATE INDEX jobs_due ON jobs (due_at_ms) WHERE due_at_ms IS NOT NULL;
-      CREATE INDEX jobs_running ON jobs (lane) WHERE status = 'running';
       CREATE INDEX jobs_deadline ON jobs (deadline_at_ms) WHERE ended_at_ms IS NULL;
 
       CREATE TABLE attempts (

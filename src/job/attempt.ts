@@ -8,7 +8,7 @@ import { createHttp, type Http } from '../providers/http.ts'
 import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
 import { storeGenerated } from './images.ts'
-import { costBy } from './pricing.ts'
+import { pricingOf } from './pricing.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
 
 /** What an attempt needs of the world around it. */
@@ -22,6 +22,8 @@ export type Tools = {
   progress(progress: number, message: string, rate?: RateHint): void
   /** Makes the point reached durable. The output gate lets nothing out before it is. */
   keep(resume: string): void
+  /** The same, unless the attempt's end is heard within a moment. */
+  keepSoon(resume: string): void
 }
 
 /** Over, or waiting for the provider: `parked` goes on from its resume when it is due. */
@@ -168,7 +170,7 @@ const store = async (
   const providerMs = resume.booked ? 0 : resume.doneAtMs - resume.startedAtMs
   const storeStartedMs = tools.now()
   const text = writeResume(resume)
-  if (isKeepable(text)) tools.keep(text)
+  if (isKeepable(text)) tools.keepSoon(text)
   const images: ImageArtifact[] = []
   for (const [index, image] of resume.done.images.entries()) {
     // The provider withheld this one; the safe ones count.
@@ -214,7 +216,7 @@ const callOf = (assignment: Assignment, model: string, secret: string, nowMs: nu
   secret,
   maxCostMicros: assignment.maxCostMicros,
   nowMs,
-  costOf: costBy(assignment, nowMs),
+  ...pricingOf(assignment, nowMs),
   ...(assignment.webhookUrl ? { webhookUrl: assignment.webhookUrl } : {}),
 })
 

@@ -29,6 +29,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #bornAtMs = Date.now()
   /** Attempts that wait for their provider, and when it is to be asked: the part of the database that the alarm needs. */
   readonly #parked = new Map<string, number>()
+  /** Attempts with a row. */
+  readonly #kept = new Set<string>()
+  /** What is to be kept unless its attempt is over in a moment. */
+  readonly #unkept = new Map<string, { actor: Actor; resume: string }>()
   /** Rows whose attempt has ended and was heard. */
   readonly #forgettable: AttemptRef[] = []
   #alarmAt: number | null = null
@@ -40,7 +44,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#instance = instance
     this.#store = new LaneStore(state.storage.sql)
     this.#vault = createVault(env.MASTER_KEY)
-    for (const kept of this.#store.all()) this.#parked.set(refText(kept.assignment), kept.dueAtMs)
+    for (const kept of this.#store.all()) {
+      this.#kept.add(refText(kept.assignment))
+      this.#parked.set(refText(kept.assignment), kept.dueAtMs)
+    }
     this.#outbox = new Outbox(
       Number(number),
       () => env.INSTANCE.getByName(instance),
@@ -66,7 +73,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   /** The provider says that something has changed: it is asked now, not when it was due. */
   async poke(attempt: AttemptRef): Promise<void> {
-    const kept = this.#store.find(attempt)
+    const kept = this.#kept.has(refText(attempt)) ? this.#store.find(attempt) : null
     if (kept) this.#begin(kept.assignment, kept.resume)
   }
 
@@ -75,6 +82,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     for (const actor of this.#actors.values()) actor.abort.abort()
     this.#actors.clear()
     this.#parked.clear()
+    this.#kept.clear()
+    this.#unkept.clear()
     this.#forgettable.length = 0
     this.#alarmAt = null
     await this.ctx.storage.deleteAlarm()
@@ -100,8 +109,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #stop(attempts: AttemptRef[]): void {
     for (const ref of attempts) {
-      const kept = this.#store.find(ref)
-      this.#store.forget(ref)
+      const kept = this.#kept.has(refText(ref)) ? this.#store.find(ref) : null
+      this.#forgetNow(ref)
       this.#parked.delete(refText(ref))
       this.#actors.get(refText(ref))?.abort.abort()
       if (kept) this.ctx.waitUntil(this.#cancelAtProvider(kept.assignment, kept.resume))
@@ -151,6 +160,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
           ...(rate ? { rate } : {}),
         }),
       keep: (text) => this.#keep(actor, text, Date.now()),
+      keepSoon: (text) => this.#keepSoon(ref, actor, text),
     })
     this.#actors.delete(ref)
     // Whoever stopped it knows how it ended.
@@ -171,8 +181,26 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   /** What an actor at work has reached needs no alarm: should it vanish, the Instance asks for it after a lease. */
   #keep(actor: Actor, resume: string, dueAtMs: number): void {
     if (actor.abort.signal.aborted) return
-    for (const ref of this.#forgettable.splice(0)) this.#store.forget(ref)
+    for (const ref of this.#forgettable.splice(0)) this.#forgetNow(ref)
     this.#store.keep(actor.assignment, resume, dueAtMs)
+    this.#kept.add(refText(actor.assignment))
+  }
+
+  /** A commit of its own for what is over in a moment would cost more than the rest of a quick attempt. */
+  #keepSoon(ref: string, actor: Actor, resume: string): void {
+    if (this.#unkept.size === 0) setTimeout(() => this.#keepUnkept(), LIMITS.keepDelayMs)
+    this.#unkept.set(ref, { actor, resume })
+  }
+
+  #keepUnkept(): void {
+    for (const [ref, { actor, resume }] of this.#unkept) {
+      if (this.#actors.get(ref) === actor || this.#outbox.holds(actor.assignment)) this.#keep(actor, resume, Date.now())
+    }
+    this.#unkept.clear()
+  }
+
+  #forgetNow(ref: AttemptRef): void {
+    if (this.#kept.delete(refText(ref))) this.#store.forget(ref)
   }
 
   #tell(actor: Actor, report: Report): void {
@@ -191,7 +219,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
    */
   #forget(report: Extract<Report, { kind: 'end' }>): void {
     if (report.end.output !== null && this.#forgettable.length < LIMITS.actorsPerLane) this.#forgettable.push(report)
-    else this.#store.forget(report)
+    else this.#forgetNow(report)
   }
 
   /** Rings for the next poll. */

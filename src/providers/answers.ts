@@ -10,6 +10,15 @@ type Unanswered = Exclude<HttpResult, Answered>
 
 export const isSuccess = (status: number): boolean => status >= 200 && status < 300
 
+/** Any JSON, or null where it is none. */
+export const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}
+
 /** The answer as this schema's value, or null where it is not JSON or not of that shape. */
 export const readAnswer = <Schema extends v.GenericSchema>(
   schema: Schema,

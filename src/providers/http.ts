@@ -13,6 +13,8 @@ export type HttpRequest = {
   form?: FormData
   /** Until response headers, and as long again for the body; default is the provider's configured timeout. */
   timeoutMs?: number
+  /** Longest body that is read; default is `LIMITS.providerAnswerBytes`. */
+  answerBytesMax?: number
 }
 
 /**
@@ -75,7 +77,7 @@ const send = async (request: HttpRequest, options: HttpOptions): Promise<HttpRes
       ...body.init,
     })
     deadline.restart()
-    const text = await readText(response, deadline.signal)
+    const text = await readText(response, deadline.signal, request.answerBytesMax ?? LIMITS.providerAnswerBytes)
     const ending = text.ending === 'broken' ? (deadline.cause() ?? 'lost') : text.ending
     if (ending === 'aborted') return { kind: 'aborted', message: 'The call was ended while the answer arrived.' }
     const answer = { kind: 'answered' as const, status: response.status, headers: response.headers, body: text.text }
@@ -105,7 +107,14 @@ export const createDeadline = (timeoutMs: number, callers: AbortSignal | undefin
     cause ??= why
     controller.abort(new Error(why))
   }
-  let timer = setTimeout(end, timeoutMs, 'timeout')
+  // Set anew only when it rings too early: most calls are over long before.
+  let restartedAtMs: number | null = null
+  const onTimeout = () => {
+    const leftMs = restartedAtMs === null ? 0 : restartedAtMs + timeoutMs - Date.now()
+    if (leftMs <= 0) return end('timeout')
+    timer = setTimeout(onTimeout, leftMs)
+  }
+  let timer = setTimeout(onTimeout, timeoutMs)
   const onAbort = () => end('aborted')
   if (callers?.aborted) onAbort()
   callers?.addEventListener('abort', onAbort, { once: true })
@@ -113,8 +122,7 @@ export const createDeadline = (timeoutMs: number, callers: AbortSignal | undefin
     signal: controller.signal,
     cause: () => cause,
     restart: () => {
-      clearTimeout(timer)
-      timer = setTimeout(end, timeoutMs, 'timeout')
+      restartedAtMs = Date.now()
     },
     clear: () => {
       clearTimeout(timer)
@@ -163,9 +171,25 @@ const heldBody = (bytes: Uint8Array, FixedLengthStream: FixedLength) => {
 
 type Read = { text: string; ending: 'whole' | 'too_long' | 'broken' }
 
-/** Reads at most `LIMITS.providerAnswerBytes`; the rest is dropped and the connection given back. */
-const readText = async (response: Response, signal: AbortSignal): Promise<Read> => {
+/** An announced length is one the runtime holds the provider to. A compressed body is longer than its header says. */
+const isShort = (headers: Headers, bytesMax: number): boolean => {
+  const length = headers.get('content-length') ?? ''
+  return /^\d{1,9}$/.test(length) && Number(length) <= bytesMax && !headers.has('content-encoding')
+}
+
+/** Ends with the signal of its fetch, as any read of the body does. */
+const readWhole = async (response: Response): Promise<Read> => {
+  try {
+    return { text: await response.text(), ending: 'whole' }
+  } catch {
+    return { text: '', ending: 'broken' }
+  }
+}
+
+/** Reads at most `bytesMax`; the rest is dropped and the connection given back. */
+const readText = async (response: Response, signal: AbortSignal, bytesMax: number): Promise<Read> => {
   if (!response.body) return { text: '', ending: 'whole' }
+  if (isShort(response.headers, bytesMax)) return readWhole(response)
   const reader = response.body.getReader()
   const ended = new Promise<'ended'>((resolve) => {
     if (signal.aborted) resolve('ended')
@@ -180,7 +204,7 @@ const readText = async (response: Response, signal: AbortSignal): Promise<Read> 
       if (step === 'ended') return { text, ending: 'broken' }
       if (step.done) return { text: text + decoder.decode(), ending: 'whole' }
       bytes += step.value.byteLength
-      if (bytes > LIMITS.providerAnswerBytes) return { text, ending: 'too_long' }
+      if (bytes > bytesMax) return { text, ending: 'too_long' }
       text += decoder.decode(step.value, { stream: true })
     }
   } catch {

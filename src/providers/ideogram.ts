@@ -100,8 +100,7 @@ const askPrice = async (
   request: IdeogramRequest,
   http: Http,
 ): Promise<Failed | { micros: number | null }> => {
-  const expected = ideogramExpects(request)
-  const listed = (expected && call.costOf?.(expected.usage)) ?? null
+  const listed = call.expectedMicros ?? null
   const limit = call.maxCostMicros
   if (limit === null && listed !== null) return { micros: listed }
   // v1 has no quotes.

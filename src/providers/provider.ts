@@ -1,8 +1,9 @@
 import type { AttemptFaultCode } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
-import type { Usage } from '../contract/price.ts'
+import type { Quantities } from '../contract/price.ts'
 import type { RateHint } from '../contract/rpc.ts'
+import type { Usage } from '../contract/usage.ts'
 import type { Http } from './http.ts'
 
 /**
@@ -50,7 +51,7 @@ export type Provider = {
  * `price` is the name that a price list has for such a call: the model's own, or that of a speed or edition of it, as
  * `ideogram-3/turbo`. `usage` is what the call will report, as far as it can be told.
  */
-export type Expected = { price: string; usage: Usage }
+export type Expected = { price: string; usage: Quantities }
 
 export type ModelCard = {
   /** Without the provider: `ideogram-3`. */
@@ -80,7 +81,9 @@ export type Call = {
    * What a use costs by the price that the job was judged by, in micros, or null where that is not known; without it none
    * is. An adapter counts, it knows no prices.
    */
-  costOf?(usage: Usage): number | null
+  costOf?(usage: Quantities): number | null
+  /** What the job was judged to cost, in micros; null or left out where that is not known. */
+  expectedMicros?: number | null
   /** Where a provider with webhooks tells that the generation has ended. It is polled all the same, but less often. */
   webhookUrl?: string
 }
@@ -99,6 +102,8 @@ export type Done = {
   providerRequestId: string | null
   /** Millionths of a US dollar; null when nobody knows, never zero for unknown. */
   costMicros: number | null
+  /** Where the provider bills by tokens and says how many: the price list makes the cost of them. */
+  usage?: Usage
 }
 
 export type Wait = {

@@ -60,7 +60,7 @@ export const replicate: Provider = {
       const { param, message } = written.refusal
       return faultOf('provider_rejected', `${param}: ${message}`, { param })
     }
-    const tooDear = budgetFault(call, call.costOf?.({ images: written.request.images }) ?? null)
+    const tooDear = budgetFault(call, call.expectedMicros ?? null)
     if (tooDear) return tooDear
     const result = await http.send(createRequest(call, written.request))
     if (result.kind !== 'answered') return networkFault('Replicate', result, true)

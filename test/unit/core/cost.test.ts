@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Price, Rates, Usage } from '../../../src/contract/price.ts'
+import type { Price, Quantities, Rates } from '../../../src/contract/price.ts'
 import { costMicros } from '../../../src/core/cost.ts'
 
 const priced = (rates: Rates, more: Partial<Price> = {}): Price => ({
@@ -27,7 +27,7 @@ test('The cost is that of whole trillionths of a dollar, rounded once, half up',
         output_per_mtok: usd(trillionths.out),
         output_image_per_mtok: usd(trillionths.images),
       })
-      const usage: Usage = {
+      const usage: Quantities = {
         input_tokens: count.fresh + count.cached + count.short + count.long,
         cached_input_tokens: count.cached,
         cache_write_5m_tokens: count.short,

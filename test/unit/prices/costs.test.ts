@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Usage } from '../../../src/contract/price.ts'
+import type { Quantities } from '../../../src/contract/price.ts'
 import { costMicros, estimateMicros } from '../../../src/core/cost.ts'
 import { namesOf, priceAt } from '../../../src/core/price.ts'
 import { listedPrices } from '../../../src/prices/list.ts'
@@ -17,20 +17,20 @@ const listed = (name: string, when = TODAY) => {
   const model = name.slice(provider.length + 1)
   return priceAt(index, namesOf(provider, model), Date.parse(when)) ?? priceAt(index, ['*'], Date.parse(when))
 }
-const cost = (name: string, usage: Usage, when?: string): number | null => {
+const cost = (name: string, usage: Quantities, when?: string): number | null => {
   const price = listed(name, when)
   if (!price) throw new Error(`no price of ${name}`)
   return costMicros(price, usage)
 }
 
-const text = (input_tokens: number, output_tokens: number, more: Usage = {}): Usage => ({
+const text = (input_tokens: number, output_tokens: number, more: Quantities = {}): Quantities => ({
   input_tokens,
   output_tokens,
   ...more,
 })
-const made = (images: number, more: Usage = {}): Usage => ({ images, ...more })
+const made = (images: number, more: Quantities = {}): Quantities => ({ images, ...more })
 
-type Example = [model: string, usage: Usage, micros: number, when?: string]
+type Example = [model: string, usage: Quantities, micros: number, when?: string]
 
 const OPENAI: Example[] = [
   // 1000×2 + 500×10
@@ -278,7 +278,7 @@ describe('what published prices come to, to the millionth of a dollar', () => {
 })
 
 describe('what nobody can know the price of is unknown, and not nothing:', () => {
-  it.each<[string, string, Usage]>([
+  it.each<[string, string, Quantities]>([
     ['a token of sound, where only text is listed', 'openai/gpt-5', text(10, 10, { input_audio_tokens: 5 })],
     ['a cache write, where none is listed', 'openai/gpt-5', text(10, 10, { cache_write_5m_tokens: 5 })],
     ['a write for an hour, where only a short one is', 'openai/gpt-6-sol', text(10, 1, { cache_write_1h_tokens: 5 })],
@@ -318,7 +318,7 @@ describe('what nobody can know the price of is unknown, and not nothing:', () =>
 })
 
 describe('before a call', () => {
-  const estimate = (model: string, usage: Usage): number | null => {
+  const estimate = (model: string, usage: Quantities): number | null => {
     const price = listed(model)
     return price && estimateMicros(price, usage)
   }

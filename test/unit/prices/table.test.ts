@@ -4,7 +4,7 @@ import * as v from 'valibot'
 import { describe, expect, test } from 'vitest'
 import { makeListing } from '../../../src/cli/price-table.ts'
 import { makeTable, openLibrary } from '../../../src/cli/prices.ts'
-import { Price, type Usage } from '../../../src/contract/price.ts'
+import { Price, type Quantities } from '../../../src/contract/price.ts'
 import { costMicros } from '../../../src/core/cost.ts'
 import { isInForce } from '../../../src/core/price.ts'
 import { listedProviders, readTable } from '../../../src/prices/list.ts'
@@ -79,7 +79,7 @@ describe('the library and the table agree', () => {
   ] as const
 
   /** A use of every kind that the price has a rate for, below, at and above its tiers. */
-  const usages = ({ rates, tiers }: Price): { ours: Usage; theirs: Record<string, number> }[] =>
+  const usages = ({ rates, tiers }: Price): { ours: Quantities; theirs: Record<string, number> }[] =>
     [1, 7, 1_000, 99_999, ...tiers.flatMap(({ above_input_tokens: above }) => [above, above + 1])].map((size) => {
       const ours: Record<string, number> = {}
       const theirs: Record<string, number> = {}

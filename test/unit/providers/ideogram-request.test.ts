@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ASPECT_RATIOS, type ImageInput } from '../../../src/contract/image.ts'
-import { costBy } from '../../../src/job/pricing.ts'
+import { pricingOf } from '../../../src/job/pricing.ts'
 import { ideogram } from '../../../src/providers/ideogram.ts'
 import { IDEOGRAM_MODELS, RESOLUTIONS_3, RESOLUTIONS_4, SIZES_4_5 } from '../../../src/providers/ideogram-fields.ts'
 import { ideogramRequest } from '../../../src/providers/ideogram-request.ts'
@@ -252,10 +252,8 @@ describe('the listed price', () => {
     ['ideogram-4-5', {}, { image_asset_identifiers: [{ asset_id: 'a' }] }, null],
     ['auto', {}, {}, null],
   ])('of %s with %j and %j is %s', (model, input, native, price) => {
-    const image = inputOf(input, native)
-    const expected = ideogram.expects(model, image)
-    const cost = costBy({ model: `ideogram/${model}`, input: JSON.stringify(image) }, Date.now())
-    expect(expected && cost(expected.usage)).toBe(price)
+    const listed = pricingOf({ model: `ideogram/${model}`, input: JSON.stringify(inputOf(input, native)) }, Date.now())
+    expect(listed.expectedMicros).toBe(price)
   })
 })
 
