@@ -46,6 +46,8 @@ export const LIMITS = {
   queueDefault: 1_000_000,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
+  /** The same in the answer to a submit, which must stay quick while many stand before it. */
+  queuePositionAtSubmit: 50,
 
   // ---------------------------------------------------------------------------------------- text and embeddings
   /** A chat's or embedding's body: images come inline. A Worker has 128 MB for all requests it serves at a time. */
@@ -96,6 +98,13 @@ export const LIMITS = {
   /** First and longest wait between a lane's tries to deliver its reports. */
   reportRetryMs: 100,
   reportRetryMaxMs: 10_000,
+  /**
+   * A paid result that is being stored becomes durable after this, unless its end is heard before. A crash within it costs
+   * what a crash just before the answer would have.
+   */
+  keepDelayMs: 20,
+  /** Progress waits this long for a newer state or the end of its attempt, so that quick attempts report once. */
+  progressDelayMs: 200,
   backoffBaseMs: 500,
   backoffMaxMs: 30_000,
   /** A wait a provider asks for, at most; a longer one is a broken header. */
@@ -124,6 +133,15 @@ export const LIMITS = {
   /** A model's track record is written at most this often. */
   trackRecordFlushMs: 10_000,
 
+  /** What credentials were used for is written at most this often: a crash loses no more of it. */
+  credentialUseFlushMs: 5_000,
+  /** Secrets sealed anew in one transaction, so that a turn of the actor stays short. */
+  resealsPerStep: 16,
+  /** Before a lane that did not take newer seals is told again. */
+  renewRetryMs: 5_000,
+  /** Lanes told at once. */
+  renewsAtOnce: 32,
+
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */
   providerTimeoutMs: 120_000,
@@ -141,6 +159,8 @@ export const LIMITS = {
   artifactBytes: 50 * 1024 * 1024,
   /** Held in memory only where the provider does not say how long the file is. */
   artifactUnknownLengthBytes: 25 * 1024 * 1024,
+  /** Up to this size a file is read and stored in one piece: six at once in a lane are 6 MiB. */
+  artifactHeldBytes: 1024 * 1024,
   imageSideMax: 16_384,
   artifactFetchTimeoutMs: 60_000,
   cancelTimeoutMs: 10_000,

@@ -18,6 +18,7 @@ import { openApi } from './openapi.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
+import { sealingRoutes } from './sealing.ts'
 import { noteBadKey, requireGoodManners } from './shield.ts'
 import { VERSION } from './version.ts'
 
@@ -51,6 +52,7 @@ export const ROUTES: Route[] = [
   ...artifactRoutes,
   ...hookRoutes,
   ...administrationRoutes,
+  ...sealingRoutes,
   ...registryRoutes,
 ]
 
@@ -194,16 +196,16 @@ const notConfigured = (why: string): Fault => {
   return fault('unavailable', 'This service is not configured.', { retryAfterMs: LIMITS.backoffMaxMs })
 }
 
+/** Handlers make their responses, so the headers are theirs to change. */
 const finish = (arrival: Arrival, { response }: Found): Response => {
   const { request, env, requestId } = arrival
-  const headers = new Headers(response.headers)
+  const { headers } = response
   headers.set('x-request-id', requestId)
   if (!headers.has('x-content-type-options')) headers.set('x-content-type-options', 'nosniff')
   for (const [name, value] of Object.entries(corsHeaders(request, env.CORS_ORIGINS))) headers.set(name, value)
-  const { status, webSocket } = response
-  if (webSocket) return new Response(null, { status, headers, webSocket })
-  if (request.method === 'HEAD') void response.body?.cancel()
-  return new Response(request.method === 'HEAD' ? null : response.body, { status, headers })
+  if (request.method !== 'HEAD') return response
+  void response.body?.cancel()
+  return new Response(null, { status: response.status, headers })
 }
 
 const logRequest = (arrival: Arrival, found: Found, status: number, ms: number): void => {

@@ -27,7 +27,8 @@ const subscribe = async (context: Context, job: string | null): Promise<Response
   const headers = new Headers({ [OPEN_EVENTS]: JSON.stringify(open) })
   if (upgrade) headers.set('upgrade', 'websocket')
   const response = await instanceOf(context).fetch('https://instance.internal/events', { headers })
-  if (response.headers.get(OPEN_EVENTS) !== 'refused') return response
+  // Made anew: the headers of what comes from an actor cannot be changed.
+  if (response.headers.get(OPEN_EVENTS) !== 'refused') return new Response(response.body, response)
   throw new Refused((await response.json<{ fault: Fault }>()).fault)
 }
 

@@ -7,7 +7,7 @@ import { LIMITS } from '../limits.ts'
 
 const EventRow = v.object({
   seq: v.number(),
-  job: v.string(),
+  job: v.nullable(v.string()),
   type: v.picklist(DURABLE_EVENTS),
   at_ms: v.number(),
   data: v.string(),
@@ -16,33 +16,45 @@ const EventRow = v.object({
 /** What a subscriber may and wants to see: one job, one project, or all. */
 export type EventFilter = { job: string | null; project: string | null }
 
+/** The platform binds at most 100 values to a statement. */
+const ROWS_PER_STATEMENT = 16
+
 /** Events looked at in one go for a subscriber of one project: other projects' events must not make a long turn. */
 const SCAN = 5_000
 
 export class EventStore {
   readonly #sql: SqlStorage
+  /** Of the transaction under way: written together when it ends, since a statement costs more than a row. */
+  readonly #unwritten: (string | number | null)[][] = []
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
   }
 
+  /** `job` is null where the event concerns the whole instance. */
   append(
     seq: number,
-    job: { id: string; project: string | null },
+    job: { id: string; project: string | null } | null,
     type: DurableEvent,
     atMs: number,
     data: { [key: string]: Json },
   ): Event {
-    this.#sql.exec(
-      'INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, ?, ?, ?, ?, ?)',
-      seq,
-      job.id,
-      job.project,
-      type,
-      atMs,
-      JSON.stringify(data),
-    )
-    return { seq, type, job: job.id, at: new Date(atMs).toISOString(), data }
+    this.#unwritten.push([seq, job?.id ?? null, job?.project ?? null, type, atMs, JSON.stringify(data)])
+    return { seq, type, job: job?.id ?? null, at: new Date(atMs).toISOString(), data }
+  }
+
+  /** Writes what was appended. A transaction ends with it. */
+  flush(): void {
+    while (this.#unwritten.length > 0) {
+      const rows = this.#unwritten.splice(0, ROWS_PER_STATEMENT)
+      const places = rows.map(() => '(?, ?, ?, ?, ?, ?)').join(', ')
+      this.#sql.exec(`INSERT INTO events (seq, job, project, type, at_ms, data) VALUES ${places}`, ...rows.flat())
+    }
+  }
+
+  /** Drops what a transaction that was rolled back has appended. */
+  discard(): void {
+    this.#unwritten.length = 0
   }
 
   /** First and last number kept; `last` is 0 before the first event. */

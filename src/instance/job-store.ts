@@ -39,6 +39,7 @@ const JobRow = v.object({
   resume: text,
   output: text,
   fault: text,
+  open_attempt: text,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
 
@@ -46,6 +47,8 @@ const AttemptRow = v.object({
   number: count,
   model: v.string(),
   credential: v.string(),
+  /** The number of the secret with which it began. */
+  secret: count,
   reason: v.string(),
   started_at_ms: count,
   ended_at_ms: time,
@@ -56,8 +59,25 @@ const AttemptRow = v.object({
 })
 export type AttemptRow = v.InferOutput<typeof AttemptRow>
 
-const RunningRow = v.object({ id: v.string(), attempt: count, lane: count, model: v.string(), started_at_ms: count })
-export type RunningRow = v.InferOutput<typeof RunningRow>
+/** The attempt that runs, as it stands on its job's row until it ends: its intent costs no row of its own. */
+const OpenAttempt = v.object({
+  number: count,
+  model: v.string(),
+  credential: v.string(),
+  secret: count,
+  reason: v.string(),
+  started_at_ms: count,
+})
+
+/** A running job as far as its lane and its credential go. */
+export type RunningJob = {
+  id: string
+  attempt: number
+  lane: number
+  model: string
+  credential: string
+  started_at_ms: number
+}
 
 /** What the job asked for beyond its input, as one JSON column. */
 export type Wishes = {
@@ -86,6 +106,7 @@ export type NewJob = Omit<
   | 'resume'
   | 'output'
   | 'fault'
+  | 'open_attempt'
 >
 
 export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
@@ -93,53 +114,78 @@ export type JobFilter = { status?: Status; type?: string; project?: string; befo
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
 const SCAN = 5_000
 
+/**
+ * Rows that a transaction touches are read once and written once: `save` and its like change them in memory, `flush` writes
+ * what has changed, and any query that looks for rows flushes first. Rows of running jobs stay in memory between
+ * transactions, so that an attempt's end reads nothing.
+ */
 export class JobStore {
   readonly #sql: SqlStorage
+  /** Rows of running jobs, and those that the last transaction touched. */
+  readonly #rows = new Map<string, JobRow>()
+  readonly #changed = new Set<string>()
+  /** Rows that are not yet in the database. */
+  readonly #fresh = new Set<string>()
+  /** No job is due, or past its deadline, before these; undefined where that is not known. */
+  #dueFloor: number | null | undefined
+  #deadlineFloor: number | null | undefined
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
   }
 
+  /** A transaction begins: what the last one touched is let go. */
+  begin(): void {
+    for (const [id, row] of this.#rows) if (row.status !== 'running') this.#rows.delete(id)
+  }
+
+  /** Writes what has changed. A transaction ends with it. */
+  flush(): void {
+    for (const id of this.#fresh) {
+      const row = this.#rows.get(id)
+      if (row) this.#create(row)
+      this.#changed.delete(id)
+    }
+    this.#fresh.clear()
+    for (const id of this.#changed) {
+      const row = this.#rows.get(id)
+      if (row) this.#write(row)
+    }
+    this.#changed.clear()
+  }
+
+  /** Forgets what was in memory and not written, and reads the running jobs anew. */
+  reload(): void {
+    this.#changed.clear()
+    this.#fresh.clear()
+    this.#rows.clear()
+    this.#dueFloor = undefined
+    this.#deadlineFloor = undefined
+    for (const row of this.#select("SELECT * FROM jobs WHERE ended_at_ms IS NULL AND status = 'running'")) {
+      this.#rows.set(row.id, row)
+    }
+  }
+
   insert(job: NewJob): void {
-    this.#sql.exec(
-      `INSERT INTO jobs (id, status, due_at_ms, provider, model, tag, queued_at_ms, tokens, attempt, counted,
-         deadline_at_ms, created_at_ms, type, project, priority, request_id, input, wishes, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      job.id,
-      job.status,
-      job.due_at_ms,
-      job.provider,
-      job.model,
-      job.tag,
-      job.queued_at_ms,
-      job.tokens,
-      job.deadline_at_ms,
-      job.created_at_ms,
-      job.type,
-      job.project,
-      job.priority,
-      job.request_id,
-      job.input,
-      job.wishes,
-      job.metadata,
-    )
+    this.#rows.set(job.id, { ...NOTHING_YET, ...job })
+    this.#fresh.add(job.id)
+    this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
+    this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
   }
 
   find(id: string): JobRow | null {
-    const [row] = this.#sql.exec('SELECT * FROM jobs WHERE id = ?', id)
-    return row ? v.parse(JobRow, row) : null
+    return this.#rows.get(id) ?? this.#select('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
   }
 
-  /** The little that progress needs to know of a running job. */
-  findRunning(id: string): { attempt: number; model: string; project: string | null } | null {
-    const Row = v.object({ attempt: count, model: v.string(), project: text })
-    const [row] = this.#sql.exec("SELECT attempt, model, project FROM jobs WHERE id = ? AND status = 'running'", id)
-    return row ? v.parse(Row, row) : null
+  /** Of a running job; null for any other. */
+  findRunning(id: string): JobRow | null {
+    const row = this.#rows.get(id)
+    return row?.status === 'running' ? row : null
   }
 
   /** The first jobs of one model and priority that could start now, behind `after` where the head is known already. */
   heads(model: string, priority: number, limit: number, after: { tag: number; id: string } | null = null): JobRow[] {
-    return this.#rows(
+    return this.#touched(
       `SELECT * FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ? AND status = 'queued'
        AND due_at_ms IS NULL AND (tag, id) > (?, ?) ORDER BY tag, id LIMIT ?`,
       model,
@@ -151,76 +197,93 @@ export class JobStore {
   }
 
   due(now: number): JobRow[] {
-    return this.#rows('SELECT * FROM jobs WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?', now, LIMITS.claimsPerTurn)
+    if (!isReached(this.#dueFloor, now)) return []
+    this.#dueFloor = undefined
+    return this.#touched(
+      'SELECT * FROM jobs WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?',
+      now,
+      LIMITS.claimsPerTurn,
+    )
   }
 
   overdue(now: number): JobRow[] {
-    return this.#rows(
+    if (!isReached(this.#deadlineFloor, now)) return []
+    this.#deadlineFloor = undefined
+    return this.#touched(
       'SELECT * FROM jobs WHERE ended_at_ms IS NULL AND deadline_at_ms <= ? ORDER BY deadline_at_ms LIMIT ?',
       now,
       LIMITS.claimsPerTurn,
     )
   }
 
+  /** When the first job is due, or earlier where that job has ended meanwhile; null where none waits for a time. */
   nextDue(): number | null {
-    return this.#number('SELECT min(due_at_ms) AS n FROM jobs WHERE due_at_ms IS NOT NULL')
+    if (this.#dueFloor === undefined)
+      this.#dueFloor = this.#number('SELECT min(due_at_ms) AS n FROM jobs WHERE due_at_ms IS NOT NULL')
+    return this.#dueFloor
   }
 
+  /** When the first deadline is, or earlier where its job has ended meanwhile. */
   nextDeadline(): number | null {
-    return this.#number('SELECT min(deadline_at_ms) AS n FROM jobs WHERE ended_at_ms IS NULL')
+    if (this.#deadlineFloor === undefined)
+      this.#deadlineFloor = this.#number('SELECT min(deadline_at_ms) AS n FROM jobs WHERE ended_at_ms IS NULL')
+    return this.#deadlineFloor
   }
 
-  /** Writes the new state of a job, its place in the queue included. */
+  /** The new state of a job, its place in the queue included. */
   save(
     id: string,
     job: Lifecycle,
     place: { provider: string; tag: number; queuedAtMs: number; lane: number | null },
   ): void {
-    this.#sql.exec(
-      `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
-         counted = ?, started_at_ms = ?, ended_at_ms = ?, resume = ?, fault = ? WHERE id = ?`,
-      job.status,
-      job.dueAtMs,
-      place.provider,
-      job.model,
-      place.tag,
-      place.queuedAtMs,
-      place.lane,
-      job.attempt,
-      job.counted,
-      job.startedAtMs,
-      job.endedAtMs,
-      job.resume,
-      job.fault ? JSON.stringify(job.fault) : null,
-      id,
-    )
+    this.#dueFloor = lower(this.#dueFloor, job.dueAtMs)
+    this.#change(id, {
+      status: job.status,
+      due_at_ms: job.dueAtMs,
+      provider: place.provider,
+      model: job.model,
+      tag: place.tag,
+      queued_at_ms: place.queuedAtMs,
+      lane: place.lane,
+      attempt: job.attempt,
+      counted: job.counted,
+      started_at_ms: job.startedAtMs,
+      ended_at_ms: job.endedAtMs,
+      resume: job.resume,
+      fault: job.fault ? JSON.stringify(job.fault) : null,
+    })
   }
 
   saveResult(
     id: string,
     result: { output: string | null; costMicros: number | null; providerMs: number; storeMs: number },
   ): void {
-    this.#sql.exec(
-      `UPDATE jobs SET output = ?, cost_micros = ?, provider_ms = coalesce(provider_ms, 0) + ?,
-         store_ms = coalesce(store_ms, 0) + ? WHERE id = ?`,
-      result.output,
-      result.costMicros,
-      result.providerMs,
-      result.storeMs,
-      id,
-    )
+    const before = this.find(id)
+    this.#change(id, {
+      output: result.output,
+      cost_micros: result.costMicros,
+      provider_ms: (before?.provider_ms ?? 0) + result.providerMs,
+      store_ms: (before?.store_ms ?? 0) + result.storeMs,
+    })
   }
 
-  openAttempt(job: string, number: number, model: string, credential: string, reason: string, now: number): void {
-    this.#sql.exec(
-      'INSERT INTO attempts (job, number, model, credential, reason, started_at_ms) VALUES (?, ?, ?, ?, ?, ?)',
-      job,
+  openAttempt(
+    job: string,
+    number: number,
+    model: string,
+    credential: { name: string; secret: number },
+    reason: string,
+    now: number,
+  ): void {
+    const open: v.InferOutput<typeof OpenAttempt> = {
       number,
       model,
-      credential,
+      credential: credential.name,
+      secret: credential.secret,
       reason,
-      now,
-    )
+      started_at_ms: now,
+    }
+    this.#change(job, { open_attempt: JSON.stringify(open) })
   }
 
   closeAttempt(
@@ -234,32 +297,49 @@ export class JobStore {
       fault: Fault | null
     },
   ): void {
+    const open = openAttemptOf(this.find(job))
+    if (open?.number !== number) return
     this.#sql.exec(
-      `UPDATE attempts SET ended_at_ms = ?, outcome = ?, provider_request_id = ?, cost_micros = ?, fault = ?
-       WHERE job = ? AND number = ? AND ended_at_ms IS NULL`,
+      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome,
+         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      job,
+      number,
+      open.model,
+      open.credential,
+      open.secret,
+      open.reason,
+      open.started_at_ms,
       end.at,
       end.outcome,
       end.providerRequestId,
       end.costMicros,
       end.fault ? JSON.stringify(end.fault) : null,
-      job,
-      number,
     )
+    this.#change(job, { open_attempt: null })
   }
 
+  /** In order, the one that runs last. */
   attempts(job: string): AttemptRow[] {
-    return this.#sql
-      .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)
-      .toArray()
-      .map((row) => v.parse(AttemptRow, row))
+    const row = this.find(job)
+    const open = openAttemptOf(row)
+    const ended =
+      row && row.attempt <= (open ? 1 : 0)
+        ? []
+        : this.#sql
+            .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)
+            .toArray()
+            .map((attempt) => v.parse(AttemptRow, attempt))
+    return open ? [...ended, open] : ended
   }
 
-  running(): RunningRow[] {
-    return this.#sql
-      .exec(`SELECT jobs.id, jobs.attempt, jobs.lane, jobs.model, attempts.started_at_ms FROM jobs
-         JOIN attempts ON attempts.job = jobs.id AND attempts.number = jobs.attempt WHERE jobs.status = 'running'`)
-      .toArray()
-      .map((row) => v.parse(RunningRow, row))
+  /** Jobs that run, in memory. */
+  running(): RunningJob[] {
+    return [...this.#rows.values()].flatMap((row) => {
+      const open = openAttemptOf(row)
+      if (row.status !== 'running' || row.lane === null || !open) return []
+      const { credential, started_at_ms } = open
+      return [{ id: row.id, attempt: row.attempt, lane: row.lane, model: row.model, credential, started_at_ms }]
+    })
   }
 
   /** Counts per provider and status of everything that has not ended. Scans the live jobs: at the actor's start only. */
@@ -302,7 +382,7 @@ export class JobStore {
   }
 
   /** Jobs of the same model and priority that stand before this one, counted up to a bound. */
-  ahead(row: JobRow): number {
+  ahead(row: JobRow, bound: number): number {
     const found = this.#number(
       `SELECT count(*) AS n FROM (SELECT 1 FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ?
          AND status = 'queued' AND due_at_ms IS NULL AND (tag, id) < (?, ?) LIMIT ?)`,
@@ -310,7 +390,7 @@ export class JobStore {
       row.priority,
       row.tag,
       row.id,
-      LIMITS.queuePositionMax,
+      bound,
     )
     return found ?? 0
   }
@@ -319,7 +399,7 @@ export class JobStore {
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     const before = filter.before ?? 'job_~'
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
-    const rows = this.#rows(
+    const rows = this.#select(
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
        WHERE (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR project = ?5) LIMIT ?6`,
       before,
@@ -361,7 +441,56 @@ export class JobStore {
     this.#sql.exec('INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)', scope, key, fingerprint, job, now)
   }
 
-  #rows(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+  /** Rows that a transaction is going to change: kept, so that they are not read again. */
+  #touched(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+    const rows = this.#select(query, ...bindings)
+    for (const row of rows) this.#rows.set(row.id, row)
+    return rows
+  }
+
+  #change(id: string, changes: Partial<JobRow>): void {
+    const row = this.find(id)
+    if (!row) return
+    this.#rows.set(id, { ...row, ...changes })
+    this.#changed.add(id)
+  }
+
+  #create(row: JobRow): void {
+    this.#sql.exec(
+      `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`,
+      ...valuesOf(row),
+    )
+  }
+
+  #write(row: JobRow): void {
+    this.#sql.exec(
+      `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
+         counted = ?, started_at_ms = ?, ended_at_ms = ?, provider_ms = ?, store_ms = ?, cost_micros = ?, resume = ?,
+         output = ?, fault = ?, open_attempt = ? WHERE id = ?`,
+      row.status,
+      row.due_at_ms,
+      row.provider,
+      row.model,
+      row.tag,
+      row.queued_at_ms,
+      row.lane,
+      row.attempt,
+      row.counted,
+      row.started_at_ms,
+      row.ended_at_ms,
+      row.provider_ms,
+      row.store_ms,
+      row.cost_micros,
+      row.resume,
+      row.output,
+      row.fault,
+      row.open_attempt,
+      row.id,
+    )
+  }
+
+  #select(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+    this.flush()
     return this.#sql
       .exec(query, ...bindings)
       .toArray()
@@ -369,6 +498,44 @@ export class JobStore {
   }
 
   #number(query: string, ...bindings: (string | number | null)[]): number | null {
+    this.flush()
     return v.parse(v.object({ n: v.nullable(v.number()) }), this.#sql.exec(query, ...bindings).one()).n
   }
 }
+
+const COLUMNS = Object.keys(JobRow.entries) as (keyof JobRow)[]
+const valuesOf = (row: JobRow) => COLUMNS.map((column) => row[column])
+
+const NOTHING_YET = {
+  lane: null,
+  attempt: 0,
+  counted: 0,
+  started_at_ms: null,
+  ended_at_ms: null,
+  provider_ms: null,
+  store_ms: null,
+  cost_micros: null,
+  resume: null,
+  output: null,
+  fault: null,
+  open_attempt: null,
+} as const
+
+const openAttemptOf = (row: JobRow | null): AttemptRow | null =>
+  row === null || row.open_attempt === null
+    ? null
+    : {
+        ...v.parse(OpenAttempt, JSON.parse(row.open_attempt)),
+        ended_at_ms: null,
+        outcome: null,
+        provider_request_id: null,
+        cost_micros: null,
+        fault: null,
+      }
+
+const lower = (floor: number | null | undefined, time: number | null): number | null | undefined =>
+  floor === undefined || time === null ? floor : floor === null ? time : Math.min(floor, time)
+
+/** A floor that is not known may have been reached. */
+const isReached = (floor: number | null | undefined, now: number): boolean =>
+  floor === undefined || (floor !== null && floor <= now)

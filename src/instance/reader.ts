@@ -17,11 +17,16 @@ export const visible = (row: JobRow | null, principal: Principal): row is JobRow
   row !== null && (principal.project === null || row.project === principal.project)
 
 /** Throws where there is no such job: the caller has just seen it. */
-export const readJob = (parts: Parts, id: string, now: number): Answered<JobRecord> => {
+export const readJob = (
+  parts: Parts,
+  id: string,
+  now: number,
+  countAhead: number = LIMITS.queuePositionMax,
+): Answered<JobRecord> => {
   const row = parts.jobs.find(id)
   if (!row) throw new Error('a job that was just written is not there')
   const waits = row.status === 'queued' && row.due_at_ms === null
-  const ahead = waits ? aheadOf(parts, row) : null
+  const ahead = waits ? aheadOf(parts, row, countAhead) : null
   return answer(parts, toWire(recordOf(parts, row, ahead, now)), now)
 }
 
@@ -37,10 +42,10 @@ export const readJobs = (parts: Parts, principal: Principal, filter: JobFilter, 
 }
 
 /** Jobs that start before a waiting one: exact near the head; far behind it, all of its kind. */
-const aheadOf = (parts: Parts, row: JobRow): number => {
-  const counted = parts.jobs.ahead(row)
+const aheadOf = (parts: Parts, row: JobRow, bound: number): number => {
+  const counted = parts.jobs.ahead(row, bound)
   const ofItsKind = parts.books.ready(row.provider).get(row.model)?.get(row.priority) ?? 1
-  const inClass = counted < LIMITS.queuePositionMax ? counted : ofItsKind - 1
+  const inClass = counted < bound ? counted : ofItsKind - 1
   return inClass + parts.books.readyAbove(row.provider, row.priority)
 }
 

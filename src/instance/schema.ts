@@ -3,7 +3,7 @@ import type { Migration } from '../storage/migrations.ts'
 /**
  * The Instance's database. Additive only: old code may wake on a newer one after a rollback. Times are integer ms since
  * the epoch, money is integer millionths of a US dollar, JSON is text. Every index doubles the cost of a row written,
- * so each serves a query of every turn: the queue's head, what is due, what runs, what is past its deadline.
+ * so each serves a query of every turn: the queue's head, what is due, what is past its deadline.
  */
 export const INSTANCE_MIGRATIONS: Migration[] = [
   {
@@ -49,11 +49,10 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
         provider_ms INTEGER, store_ms INTEGER, cost_micros INTEGER,
         type TEXT NOT NULL, project TEXT, priority INTEGER NOT NULL, request_id TEXT NOT NULL,
         input TEXT NOT NULL, wishes TEXT NOT NULL, metadata TEXT NOT NULL,
-        resume TEXT, output TEXT, fault TEXT
+        resume TEXT, output TEXT, fault TEXT, open_attempt TEXT
       ) STRICT;
       CREATE INDEX jobs_queue ON jobs (model, priority, tag, id) WHERE status = 'queued' AND due_at_ms IS NULL;
       CREATE INDEX jobs_due ON jobs (due_at_ms) WHERE due_at_ms IS NOT NULL;
-      CREATE INDEX jobs_running ON jobs (lane) WHERE status = 'running';
       CREATE INDEX jobs_deadline ON jobs (deadline_at_ms) WHERE ended_at_ms IS NULL;
 
       CREATE TABLE attempts (
@@ -71,10 +70,23 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX idempotency_age ON idempotency (created_at_ms);
 
       CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, job TEXT NOT NULL, project TEXT, type TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        seq INTEGER PRIMARY KEY, job TEXT, project TEXT, type TEXT NOT NULL, at_ms INTEGER NOT NULL,
         data TEXT NOT NULL
       ) STRICT;
       CREATE INDEX events_job ON events (job, seq);
+    `,
+  },
+  {
+    id: 4,
+    description: 'limits, numbers and uses of credentials; whose secret an attempt used',
+    // The index holds only jobs that go on from an earlier attempt: others cost it nothing.
+    sql: `
+      ALTER TABLE credentials ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
+      ALTER TABLE credentials ADD COLUMN secret INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE credentials ADD COLUMN retired_at_ms INTEGER;
+      ALTER TABLE attempts ADD COLUMN secret INTEGER NOT NULL DEFAULT 0;
+      CREATE TABLE credential_uses (name TEXT PRIMARY KEY, uses TEXT NOT NULL) STRICT, WITHOUT ROWID;
+      CREATE INDEX jobs_resumed ON jobs (provider) WHERE resume IS NOT NULL;
     `,
   },
 ]

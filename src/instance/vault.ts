@@ -14,7 +14,7 @@ export type Sealed = { keyId: string; iv: string; ciphertext: string }
 
 export type Vault = {
   seal(plain: string, identity: string): Promise<Sealed>
-  /** Ids of the keys that can open. */
+  /** Ids of the keys that can open; the one that seals is the first. */
   keyIds(): Promise<ReadonlySet<string>>
   /** Null where the key is unknown, the text was tampered with, or it was sealed under another identity. */
   open(sealed: Sealed, identity: string): Promise<string | null>
@@ -26,6 +26,7 @@ export type Vault = {
  */
 export const createVault = (masterKeys: string): Vault => {
   const masters = masterKeysOf(masterKeys)
+  const opened = new Map<string, string>()
   let ready: [VaultKey, ...VaultKey[]] | null = null
 
   // Kept when finished, not as a promise: workerd does not let a request await another request's promise.
@@ -49,17 +50,31 @@ export const createVault = (masterKeys: string): Vault => {
     },
 
     async open(sealed, identity) {
-      const key = (await keys()).find((candidate) => candidate.id === sealed.keyId)
-      const iv = fromBase64(sealed.iv)
-      const ciphertext = fromBase64(sealed.ciphertext)
-      if (!key || iv?.length !== 12 || !ciphertext) return null
-      try {
-        const plain = await crypto.subtle.decrypt(parameters(iv, identity), key.key, ciphertext)
-        return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(plain)
-      } catch {
-        return null
-      }
+      const name = `${sealed.keyId} ${identity} ${sealed.iv} ${sealed.ciphertext}`
+      const before = opened.get(name)
+      if (before !== undefined) return before
+      const plain = await decrypt(await keys(), sealed, identity)
+      if (plain === null) return null
+      if (opened.size >= OPENED_MAX) opened.clear()
+      opened.set(name, plain)
+      return plain
     },
+  }
+}
+
+/** Secrets opened by one process: a call opens the same few again and again. In memory they are in clear during a call anyway. */
+const OPENED_MAX = 32
+
+const decrypt = async (keys: readonly VaultKey[], sealed: Sealed, identity: string): Promise<string | null> => {
+  const key = keys.find((candidate) => candidate.id === sealed.keyId)
+  const iv = fromBase64(sealed.iv)
+  const ciphertext = fromBase64(sealed.ciphertext)
+  if (!key || iv?.length !== 12 || !ciphertext) return null
+  try {
+    const plain = await crypto.subtle.decrypt(parameters(iv, identity), key.key, ciphertext)
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(plain)
+  } catch {
+    return null
   }
 }
 

@@ -21,6 +21,8 @@ export type Tools = {
   progress(progress: number, message: string, rate?: RateHint): void
   /** Makes the point reached durable. The output gate lets nothing out before it is. */
   keep(resume: string): void
+  /** The same, unless the attempt's end is heard within a moment. */
+  keepSoon(resume: string): void
 }
 
 /** Over, or waiting for the provider: `parked` goes on from its resume when it is due. */
@@ -167,7 +169,7 @@ const store = async (
   const providerMs = resume.booked ? 0 : resume.doneAtMs - resume.startedAtMs
   const storeStartedMs = tools.now()
   const text = writeResume(resume)
-  if (isKeepable(text)) tools.keep(text)
+  if (isKeepable(text)) tools.keepSoon(text)
   const images: ImageArtifact[] = []
   for (const [index, image] of resume.done.images.entries()) {
     // The provider withheld this one; the safe ones count.

@@ -1,5 +1,12 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Assignment, type AttemptRef, type Report, type ReportReply, refText } from '../contract/rpc.ts'
+import {
+  type Assignment,
+  type AttemptRef,
+  type CredentialSecret,
+  type Report,
+  type ReportReply,
+  refText,
+} from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import type { Env } from '../env.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
@@ -29,8 +36,14 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #bornAtMs = Date.now()
   /** Attempts that wait for their provider, and when it is to be asked: the part of the database that the alarm needs. */
   readonly #parked = new Map<string, number>()
+  /** Attempts with a row. */
+  readonly #kept = new Set<string>()
+  /** What is to be kept unless its attempt is over in a moment. */
+  readonly #unkept = new Map<string, { actor: Actor; resume: string }>()
   /** Rows whose attempt has ended and was heard. */
   readonly #forgettable: AttemptRef[] = []
+  /** Secrets as they are sealed now, where the Instance said so: an assignment that set out before arrives with an older seal. */
+  readonly #secrets = new Map<string, CredentialSecret>()
   #alarmAt: number | null = null
 
   constructor(state: DurableObjectState, env: Env) {
@@ -40,7 +53,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#instance = instance
     this.#store = new LaneStore(state.storage.sql)
     this.#vault = createVault(env.MASTER_KEY)
-    for (const kept of this.#store.all()) this.#parked.set(refText(kept.assignment), kept.dueAtMs)
+    for (const kept of this.#store.all()) {
+      this.#kept.add(refText(kept.assignment))
+      this.#parked.set(refText(kept.assignment), kept.dueAtMs)
+    }
     this.#outbox = new Outbox(
       Number(number),
       () => env.INSTANCE.getByName(instance),
@@ -66,8 +82,25 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   /** The provider says that something has changed: it is asked now, not when it was due. */
   async poke(attempt: AttemptRef): Promise<void> {
-    const kept = this.#store.find(attempt)
+    const kept = this.#kept.has(refText(attempt)) ? this.#store.find(attempt) : null
     if (kept) this.#begin(kept.assignment, kept.resume)
+  }
+
+  async renew(secrets: CredentialSecret[], keyId: string): Promise<number> {
+    for (const secret of secrets) this.#secrets.set(secret.identity, secret)
+    const older = new Set<string>()
+    const renew = (assignment: Assignment): Assignment => {
+      const renewed = this.#renewed(assignment)
+      if (renewed.credential.sealed.keyId !== keyId) older.add(refText(renewed))
+      return renewed
+    }
+    for (const { assignment, resume, dueAtMs } of this.#store.all()) {
+      const renewed = renew(assignment)
+      if (renewed !== assignment) this.#store.keep(renewed, resume, dueAtMs)
+    }
+    // At work: what is opened stays open; what is kept from now on has the new seal.
+    for (const actor of this.#actors.values()) actor.assignment = renew(actor.assignment)
+    return older.size
   }
 
   /** The instance is being deleted: stop everything and keep nothing. */
@@ -75,6 +108,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     for (const actor of this.#actors.values()) actor.abort.abort()
     this.#actors.clear()
     this.#parked.clear()
+    this.#kept.clear()
+    this.#unkept.clear()
     this.#forgettable.length = 0
     this.#alarmAt = null
     await this.ctx.storage.deleteAlarm()
@@ -100,8 +135,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #stop(attempts: AttemptRef[]): void {
     for (const ref of attempts) {
-      const kept = this.#store.find(ref)
-      this.#store.forget(ref)
+      const kept = this.#kept.has(refText(ref)) ? this.#store.find(ref) : null
+      this.#forgetNow(ref)
       this.#parked.delete(refText(ref))
       this.#actors.get(refText(ref))?.abort.abort()
       if (kept) this.ctx.waitUntil(this.#cancelAtProvider(kept.assignment, kept.resume))
@@ -127,9 +162,17 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     // One that has ended here and waits to be heard is not begun again.
     if (this.#actors.has(ref) || this.#outbox.holds(assignment)) return
     this.#parked.delete(ref)
-    const actor: Actor = { abort: new AbortController(), assignment }
+    const actor: Actor = { abort: new AbortController(), assignment: this.#renewed(assignment) }
     this.#actors.set(ref, actor)
     this.ctx.waitUntil(this.#run(ref, actor, resume))
+  }
+
+  #renewed(assignment: Assignment): Assignment {
+    const { credential } = assignment
+    const now = this.#secrets.get(credential.identity)
+    if (!now || now.secret < (credential.secret ?? 0) || now.sealed.ciphertext === credential.sealed.ciphertext)
+      return assignment
+    return { ...assignment, credential: now }
   }
 
   async #run(ref: string, actor: Actor, resume: string | null): Promise<void> {
@@ -151,6 +194,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
           ...(rate ? { rate } : {}),
         }),
       keep: (text) => this.#keep(actor, text, Date.now()),
+      keepSoon: (text) => this.#keepSoon(ref, actor, text),
     })
     this.#actors.delete(ref)
     // Whoever stopped it knows how it ended.
@@ -171,8 +215,26 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   /** What an actor at work has reached needs no alarm: should it vanish, the Instance asks for it after a lease. */
   #keep(actor: Actor, resume: string, dueAtMs: number): void {
     if (actor.abort.signal.aborted) return
-    for (const ref of this.#forgettable.splice(0)) this.#store.forget(ref)
+    for (const ref of this.#forgettable.splice(0)) this.#forgetNow(ref)
     this.#store.keep(actor.assignment, resume, dueAtMs)
+    this.#kept.add(refText(actor.assignment))
+  }
+
+  /** A commit of its own for what is over in a moment would cost more than the rest of a quick attempt. */
+  #keepSoon(ref: string, actor: Actor, resume: string): void {
+    if (this.#unkept.size === 0) setTimeout(() => this.#keepUnkept(), LIMITS.keepDelayMs)
+    this.#unkept.set(ref, { actor, resume })
+  }
+
+  #keepUnkept(): void {
+    for (const [ref, { actor, resume }] of this.#unkept) {
+      if (this.#actors.get(ref) === actor || this.#outbox.holds(actor.assignment)) this.#keep(actor, resume, Date.now())
+    }
+    this.#unkept.clear()
+  }
+
+  #forgetNow(ref: AttemptRef): void {
+    if (this.#kept.delete(refText(ref))) this.#store.forget(ref)
   }
 
   #tell(actor: Actor, report: Report): void {
@@ -191,7 +253,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
    */
   #forget(report: Extract<Report, { kind: 'end' }>): void {
     if (report.end.output !== null && this.#forgettable.length < LIMITS.actorsPerLane) this.#forgettable.push(report)
-    else this.#store.forget(report)
+    else this.#forgetNow(report)
   }
 
   /** Rings for the next poll. */

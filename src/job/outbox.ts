@@ -4,7 +4,8 @@ import type { InstanceRpc } from './lane-rpc.ts'
 
 /**
  * What a lane has to tell its Instance. Reports of the same moment travel in one call; a call that fails is repeated
- * until it is heard, for an outcome must not be lost. Progress is only worth its newest state, and is dropped on failure.
+ * until it is heard, for an outcome must not be lost. Progress is only worth its newest state: it waits a little for a newer
+ * one or for the end, and is dropped on failure.
  */
 export class Outbox {
   readonly #lane: number
@@ -14,6 +15,7 @@ export class Outbox {
   readonly #ends: Extract<Report, { kind: 'end' }>[] = []
   readonly #progress = new Map<string, Extract<Report, { kind: 'progress' }>>()
   #sending: Promise<void> | null = null
+  #soon: Promise<void> | null = null
 
   /** `instance` makes a new stub each time: one that has failed stays broken. */
   constructor(
@@ -34,15 +36,28 @@ export class Outbox {
       this.#ends.push(report)
       this.#progress.delete(refText(report))
     } else this.#progress.set(refText(report), report)
+    // What the provider's rate headers said concerns the calls to come.
+    return report.kind === 'end' || report.rate ? this.#send() : this.#sendSoon()
+  }
+
+  /** What has ended here but was not yet heard. */
+  holds(ref: AttemptRef): boolean {
+    return this.#ends.some((report) => refText(report) === refText(ref))
+  }
+
+  #send(): Promise<void> {
     this.#sending ??= this.#deliver().finally(() => {
       this.#sending = null
     })
     return this.#sending
   }
 
-  /** What has ended here but was not yet heard. */
-  holds(ref: AttemptRef): boolean {
-    return this.#ends.some((report) => refText(report) === refText(ref))
+  #sendSoon(): Promise<void> {
+    this.#soon ??= pause(LIMITS.progressDelayMs).then(() => {
+      this.#soon = null
+      return this.#progress.size > 0 ? this.#send() : undefined
+    })
+    return this.#soon
   }
 
   async #deliver(): Promise<void> {

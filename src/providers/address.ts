@@ -27,6 +27,24 @@ const PRIVATE_RANGES = ['loopback', 'private', 'uniqueLocal', 'carrierGradeNat']
  * network, for development; link-local addresses and cloud metadata services stay closed even then.
  */
 export const refusesAddress = (url: string, allowPrivate: boolean): string | null => {
+  const origin = PLAIN_ORIGIN.exec(url)?.[0]
+  if (origin === undefined) return judge(url, allowPrivate)
+  const judged = allowPrivate ? judgedForDevelopment : judgedForAll
+  const before = judged.get(origin)
+  if (before !== undefined) return before
+  if (judged.size >= JUDGED_MAX) judged.clear()
+  const reason = judge(url, allowPrivate)
+  judged.set(origin, reason)
+  return reason
+}
+
+/** Calls go to few places: the last judgements, for URLs of which all that is judged stands in a plain scheme and host. */
+const judgedForAll = new Map<string, string | null>()
+const judgedForDevelopment = new Map<string, string | null>()
+const JUDGED_MAX = 256
+const PLAIN_ORIGIN = /^https?:\/\/[a-z0-9.:[\]-]+(?=\/)/
+
+const judge = (url: string, allowPrivate: boolean): string | null => {
   const parsed = URL.canParse(url) ? new URL(url) : null
   if (!parsed) return 'is not a URL'
   if (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') return 'must be an http or https URL'

@@ -3,11 +3,13 @@ import { refusesAddress } from './address.ts'
 import { createDeadline, type Fetch, platformFetch } from './http.ts'
 
 /**
- * `file`: the body streams; `length` is in bytes and null where it is not known beforehand. A stream that breaks errors.
+ * `file`: its bytes, where it is small and says so; else the body streams, and `length` is in bytes and null where it is
+ * not known beforehand. A stream that breaks errors.
  * `failed`: `retryable` where the same URL may work later. Messages hold no URL, since result URLs are signed.
  */
 export type FetchedFile =
   | { kind: 'file'; body: ReadableStream<Uint8Array>; length: number | null; contentType: string | null }
+  | { kind: 'file'; bytes: Uint8Array; contentType: string | null }
   | { kind: 'failed'; message: string; status?: number; retryable: boolean }
 
 export type FileOptions = {
@@ -38,6 +40,7 @@ export const fetchFile = async (url: string, options: FileOptions): Promise<Fetc
     try {
       const init = { method: 'GET', redirect: 'manual', signal: deadline.signal } as const
       response = await (options.fetch ?? platformFetch)(at, init)
+      if (response.status === 200 && isSmall(response.headers)) return await heldFile(response, deadline)
     } catch {
       if (deadline.cause() === 'aborted') return failed('The download was ended.', false)
       return failed(deadline.cause() ? 'The file did not come in time.' : 'The connection to the file broke.', true)
@@ -54,6 +57,18 @@ export const fetchFile = async (url: string, options: FileOptions): Promise<Fetc
 }
 
 const isPassing = (status: number): boolean => status === 408 || status === 425 || status === 429 || status >= 500
+
+const isSmall = (headers: Headers): boolean => {
+  const length = lengthOf(headers)
+  return length !== null && length <= LIMITS.artifactHeldBytes
+}
+
+/** Read at once: a stream through three hands costs more than such a file. */
+const heldFile = async (response: Response, deadline: ReturnType<typeof createDeadline>): Promise<FetchedFile> => {
+  const bytes = new Uint8Array(await response.arrayBuffer())
+  deadline.clear()
+  return { kind: 'file', bytes, contentType: response.headers.get('content-type') }
+}
 
 const fileOf = (
   body: ReadableStream<Uint8Array>,

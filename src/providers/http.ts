@@ -107,7 +107,14 @@ export const createDeadline = (timeoutMs: number, callers: AbortSignal | undefin
     cause ??= why
     controller.abort(new Error(why))
   }
-  let timer = setTimeout(end, timeoutMs, 'timeout')
+  // Set anew only when it rings too early: most calls are over long before.
+  let restartedAtMs: number | null = null
+  const onTimeout = () => {
+    const leftMs = restartedAtMs === null ? 0 : restartedAtMs + timeoutMs - Date.now()
+    if (leftMs <= 0) return end('timeout')
+    timer = setTimeout(onTimeout, leftMs)
+  }
+  let timer = setTimeout(onTimeout, timeoutMs)
   const onAbort = () => end('aborted')
   if (callers?.aborted) onAbort()
   callers?.addEventListener('abort', onAbort, { once: true })
@@ -115,8 +122,7 @@ export const createDeadline = (timeoutMs: number, callers: AbortSignal | undefin
     signal: controller.signal,
     cause: () => cause,
     restart: () => {
-      clearTimeout(timer)
-      timer = setTimeout(end, timeoutMs, 'timeout')
+      restartedAtMs = Date.now()
     },
     clear: () => {
       clearTimeout(timer)
@@ -165,9 +171,25 @@ const heldBody = (bytes: Uint8Array, FixedLengthStream: FixedLength) => {
 
 type Read = { text: string; ending: 'whole' | 'too_long' | 'broken' }
 
+/** An announced length is one the runtime holds the provider to. A compressed body is longer than its header says. */
+const isShort = (headers: Headers, bytesMax: number): boolean => {
+  const length = headers.get('content-length') ?? ''
+  return /^\d{1,9}$/.test(length) && Number(length) <= bytesMax && !headers.has('content-encoding')
+}
+
+/** Ends with the signal of its fetch, as any read of the body does. */
+const readWhole = async (response: Response): Promise<Read> => {
+  try {
+    return { text: await response.text(), ending: 'whole' }
+  } catch {
+    return { text: '', ending: 'broken' }
+  }
+}
+
 /** Reads at most `bytesMax`; the rest is dropped and the connection given back. */
 const readText = async (response: Response, signal: AbortSignal, bytesMax: number): Promise<Read> => {
   if (!response.body) return { text: '', ending: 'whole' }
+  if (isShort(response.headers, bytesMax)) return readWhole(response)
   const reader = response.body.getReader()
   const ended = new Promise<'ended'>((resolve) => {
     if (signal.aborted) resolve('ended')

@@ -1,9 +1,10 @@
 import { artifactId, artifactKey } from '../contract/ids.ts'
 import type { ImageArtifact } from '../contract/image.ts'
-import { type ImageHeader, looksComplete, looksLikeImage, readImageHeader } from '../core/image-header.ts'
+import { type ImageHeader, looksComplete, looksLikeImage, readImageHeader, TAIL_BYTES } from '../core/image-header.ts'
 import { LIMITS } from '../limits.ts'
+import { sha256Hex } from './digest.ts'
 import { createMeasure, type Head, type Incoming, join, openIncoming, readHead } from './incoming.ts'
-import { openUpload, type UploadOutcome } from './upload.ts'
+import { openUpload, type PutOptions, type UploadOutcome, upload } from './upload.ts'
 
 /** Pictures in R2, one object each under `artifactKey`. An object is written once and never changed. */
 
@@ -109,24 +110,43 @@ const readImageHead = async (incoming: Incoming, head: Head): Promise<ImageHeade
 const storeHeld = async (target: Target, chunks: readonly Uint8Array[]): Promise<StoreResult> => {
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
   if (bytes > LIMITS.artifactBytes) return tooLarge(LIMITS.artifactBytes)
-  const head = join(chunks, LONG_HEAD_BYTES)
+  const whole = bytes <= LIMITS.artifactHeldBytes ? join(chunks, bytes) : null
+  const head = whole ?? join(chunks, LONG_HEAD_BYTES)
   const header = readImageHeader(head)
   if (!header) return notAnImage(head)
-  const measure = createMeasure()
-  for (const chunk of chunks) await measure.take(chunk)
-  const sha256 = await measure.sha256()
-  if (!looksComplete(header.contentType, measure.tail(), bytes, head)) return truncated('the picture has no end')
+  const { sha256, tail } = whole ? { sha256: await sha256Hex(whole), tail: whole } : await measureAll(chunks)
+  if (!looksComplete(header.contentType, tail.slice(-TAIL_BYTES), bytes, head))
+    return truncated('the picture has no end')
 
   const image = imageOf(target, header, bytes, sha256)
+  const options = { ...putOptions(target, header, sha256), sha256 }
   // Twice, because a broken object in the way is removed after the first.
   for (let tries = 0; tries < 2; tries += 1) {
-    const upload = openUpload(target.bucket, target.key, bytes, { ...putOptions(target, header, sha256), sha256 })
-    for (const chunk of chunks) if (!(await upload.write(chunk))) break
-    const ended = await settle(target, await upload.close())
+    const outcome = whole
+      ? await upload(target.bucket, target.key, whole, options)
+      : await uploadPieces(target, bytes, chunks, options)
+    const ended = await settle(target, outcome)
     if (ended === 'stored') return stored(image)
     if (ended !== 'removed') return ended
   }
   return storageFailed('a broken object stood in the way')
+}
+
+const measureAll = async (chunks: readonly Uint8Array[]): Promise<{ sha256: string; tail: Uint8Array }> => {
+  const measure = createMeasure()
+  for (const chunk of chunks) await measure.take(chunk)
+  return { sha256: await measure.sha256(), tail: measure.tail() }
+}
+
+const uploadPieces = async (
+  { bucket, key }: Target,
+  bytes: number,
+  chunks: readonly Uint8Array[],
+  options: PutOptions,
+): Promise<UploadOutcome> => {
+  const pieces = openUpload(bucket, key, bytes, options)
+  for (const chunk of chunks) if (!(await pieces.write(chunk))) break
+  return pieces.close()
 }
 
 /**
@@ -142,10 +162,10 @@ const storeStreamed = async (
 ): Promise<StoreResult> => {
   const start = join(head.chunks, HEAD_BYTES)
   const measure = createMeasure()
-  const upload = openUpload(target.bucket, target.key, length, putOptions(target, header, null))
+  const pieces = openUpload(target.bucket, target.key, length, putOptions(target, header, null))
   const giveUp = async (failure: StoreFailure): Promise<StoreFailure> => {
     measure.abandon()
-    await upload.abort()
+    await pieces.abort()
     return failure
   }
 
@@ -158,7 +178,7 @@ const storeStreamed = async (
     await measure.take(piece)
     if (measure.bytes() > length) return giveUp(wrongLength(length))
     // False: the put has ended by itself, since the object exists or R2 failed.
-    if (held) isStopped = !(await upload.write(held))
+    if (held) isStopped = !(await pieces.write(held))
     held = piece
   }
   if (!isStopped) {
@@ -166,9 +186,9 @@ const storeStreamed = async (
     if (!looksComplete(header.contentType, measure.tail(), length, start)) {
       return giveUp(truncated('the picture has no end'))
     }
-    if (held) await upload.write(held)
+    if (held) await pieces.write(held)
   }
-  const ended = await settle(target, await upload.close())
+  const ended = await settle(target, await pieces.close())
   if (ended === 'stored') return stored(imageOf(target, header, length, await measure.sha256()))
   measure.abandon()
   return ended === 'removed' ? storageFailed('a broken object stood in the way and was removed') : ended

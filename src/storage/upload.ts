@@ -10,22 +10,26 @@ export type Upload = {
   abort(): Promise<UploadOutcome>
 }
 
+export type PutOptions = Omit<R2PutOptions, 'onlyIf'>
+
+const ONLY_NEW = { etagDoesNotMatch: '*' }
+
+/** Stores bytes that are at hand. */
+export const upload = (bucket: R2Bucket, key: string, bytes: Uint8Array, options: PutOptions): Promise<UploadOutcome> =>
+  outcomeOf(bucket.put(key, bytes, { ...options, onlyIf: ONLY_NEW }))
+
+const outcomeOf = (put: Promise<R2Object | null>): Promise<UploadOutcome> =>
+  put.then(
+    (object) => (object ? 'stored' : 'exists'),
+    () => 'failed',
+  )
+
 /** `bytes` is the exact length: R2 takes no stream of unknown length. One that falls short or goes beyond it fails. */
-export const openUpload = (
-  bucket: R2Bucket,
-  key: string,
-  bytes: number,
-  options: Omit<R2PutOptions, 'onlyIf'>,
-): Upload => {
+export const openUpload = (bucket: R2Bucket, key: string, bytes: number, options: PutOptions): Upload => {
   const pipe = new FixedLengthStream(bytes)
   const writer = pipe.writable.getWriter()
   writer.closed.catch(() => {})
-  const outcome: Promise<UploadOutcome> = bucket
-    .put(key, pipe.readable, { ...options, onlyIf: { etagDoesNotMatch: '*' } })
-    .then(
-      (object) => (object ? 'stored' : 'exists'),
-      () => 'failed',
-    )
+  const outcome = outcomeOf(bucket.put(key, pipe.readable, { ...options, onlyIf: ONLY_NEW }))
   // R2 may end without reading the stream, and a write to a stream that nobody reads never settles.
   const ended = outcome.then(() => false)
   return {

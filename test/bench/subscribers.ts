@@ -3,23 +3,27 @@ import { connect, type Socket } from 'node:net'
 import { sizeFor } from './jobs.ts'
 import { load } from './load.ts'
 import { cpuSeconds } from './processes.ts'
-import { addTenant, startProduct, type Tenant } from './product.ts'
+import { addTenant, type Product, rootClient, startProduct, tenantOf } from './product.ts'
 import type { Section } from './section.ts'
 import { median, number, ratio, table, withSpread } from './statistics.ts'
 import { createReader, statusOf, writeRequest } from './wire.ts'
 import { CONCURRENCY, type Target, type World } from './world.ts'
 
-/** What subscribers and status reads take from the scheduler: the same jobs with and without them, in turns. */
+/**
+ * What subscribers and status reads take from the scheduler: the same jobs with and without them, in turns. Two hundred
+ * applications each watch their own project, of which one is at work; or all two hundred are sent everything.
+ */
 
 const SUBSCRIBERS = 200
 const READS_PER_SECOND = 100
 
 const CASES = [
-  { name: 'nobody watches', subscribers: 0, reads: 0 },
-  { name: `${READS_PER_SECOND} reads a second`, subscribers: 0, reads: READS_PER_SECOND },
-  { name: `${SUBSCRIBERS} subscribers`, subscribers: SUBSCRIBERS, reads: 0 },
-  { name: 'both', subscribers: SUBSCRIBERS, reads: READS_PER_SECOND },
-]
+  { name: 'nobody watches', watch: 'nothing', reads: 0 },
+  { name: `${READS_PER_SECOND} reads a second`, watch: 'nothing', reads: READS_PER_SECOND },
+  { name: `${SUBSCRIBERS} subscribers, a project each`, watch: 'projects', reads: 0 },
+  { name: 'both', watch: 'projects', reads: READS_PER_SECOND },
+  { name: `${SUBSCRIBERS} subscribers of everything`, watch: 'everything', reads: 0 },
+] as const
 
 type Figures = { perSecond: number[]; cpuUs: number[]; received: number[] }
 
@@ -27,15 +31,18 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
   const provider = await world.provider()
   const product = await startProduct(`${world.folder}/watched`)
   world.atEnd(product.stop)
-  const tenant = await addTenant(product, 'watched', provider.url, CONCURRENCY)
+  const owner = await addTenant(product, 'watched', provider.url, CONCURRENCY)
+  const projects = await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, i) => projectKey(product, owner.id, i)))
+  const tenant = tenantOf(product, owner.id, projects[0] ?? '')
+  const keysOf = { nothing: [], projects, everything: projects.map(() => owner.key) }
   const job = { url: product.url, request: tenant.submit }
   const unfinished = async () => tenant.unfinished()
   const size = await sizeFor({ job, unfinished, pids: product.pids } as Target, seconds)
   const known = await tenant.submitOne()
   const figures = CASES.map((): Figures => ({ perSecond: [], cpuUs: [], received: [] }))
   for (let round = 0; round < rounds; round += 1) {
-    for (const [i, { subscribers, reads }] of CASES.entries()) {
-      const watchers = await Promise.all(Array.from({ length: subscribers }, () => subscribe(product.url, tenant)))
+    for (const [i, { watch, reads }] of CASES.entries()) {
+      const watchers = await Promise.all(keysOf[watch].map((key) => subscribe(product.url, owner.id, key)))
       const reader = startReads(product.url, tenant.read(known), reads)
       const cpuBefore = cpuSeconds(product.pids)
       const startedAt = performance.now()
@@ -60,22 +67,30 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
     ]
   })
   return {
-    title: 'subscribers: jobs per second while they watch the stream of the whole instance, on miniflare',
+    title: 'subscribers: jobs per second while they watch, on miniflare',
     text: table([['', 'jobs/s', 'CPU us', 'MB received', 'of nobody'], ...rows]),
-    notes: [`every subscriber is sent every event of every job: ${size} jobs in each round`],
+    notes: [
+      `${size} jobs of one project in each round; a subscriber of everything is sent every event of every job`,
+      'the clients that receive run on the same cores',
+    ],
     data: Object.fromEntries(CASES.map(({ name }, i) => [name, figures[i]])),
   }
+}
+
+const projectKey = async (product: Product, instance: string, i: number): Promise<string> => {
+  const request = { name: `project-${i}`, role: 'user', project: `project-${i}` }
+  return (await rootClient(product).ask<{ key: string }>('POST', `/v1/instances/${instance}/keys`, request)).key
 }
 
 type Watcher = { bytes: () => number; close: () => void }
 
 /** A WebSocket that counts what it is sent and looks at nothing: two hundred real clients would need a machine of their own. */
-const subscribe = (url: URL, tenant: Tenant): Promise<Watcher> =>
+const subscribe = (url: URL, instance: string, key: string): Promise<Watcher> =>
   new Promise((resolve, reject) => {
     const socket: Socket = connect({ host: url.hostname, port: Number(url.port) })
     let received = 0
-    const request = writeRequest('GET', new URL(`/v1/instances/${tenant.id}/events`, url), {
-      authorization: `Bearer ${tenant.key}`,
+    const request = writeRequest('GET', new URL(`/v1/instances/${instance}/events`, url), {
+      authorization: `Bearer ${key}`,
       connection: 'Upgrade',
       upgrade: 'websocket',
       'sec-websocket-version': '13',

@@ -4,6 +4,7 @@ import { stripTypeScriptTypes } from 'node:module'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { LIMITS } from '../../../src/limits.ts'
 
 /**
  * What the runtime does to a connection decides whether a request may be sent again, so these run in workerd itself,
@@ -116,12 +117,18 @@ describe('in workerd, a provider call', () => {
   })
 
   it('can be for a file', async () => {
+    const SIZE = LIMITS.artifactHeldBytes + 1
     const url = await at(
       createHttpServer((request, response) => {
         if (request.url === '/') response.writeHead(302, { location: '/file' }).end()
-        else response.writeHead(200, { 'content-type': 'image/png', 'content-length': '5' }).end('12345')
+        else response.writeHead(200, { 'content-type': 'image/png', 'content-length': SIZE }).end('1'.repeat(SIZE))
       }),
     )
-    expect(await send('FILE', url)).toEqual({ kind: 'file', body: '12345', length: 5, contentType: 'image/png' })
+    expect(await send('FILE', url)).toEqual({
+      kind: 'file',
+      body: '1'.repeat(SIZE),
+      length: SIZE,
+      contentType: 'image/png',
+    })
   })
 })

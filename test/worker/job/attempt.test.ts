@@ -37,6 +37,7 @@ test.each([
     now: Date.now,
     progress: () => undefined,
     keep: () => undefined,
+    keepSoon: () => undefined,
   })
   expect(step).toMatchObject({
     kind: 'ended',

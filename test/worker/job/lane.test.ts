@@ -106,6 +106,10 @@ describe('a crash while pictures are stored', () => {
     provider.hold('image')
     const job = await site.begin()
     await eventually('the download hangs', () => provider.open.image === 1)
+    await eventually(
+      'what is paid is kept',
+      async () => (await laneRows('prod', 'SELECT job FROM attempts')).length === 1,
+    )
     await crash()
     await wake()
     const done = await site.ended(job.id)
@@ -122,6 +126,10 @@ describe('a crash while pictures are stored', () => {
     await eventually(
       'the second download hangs',
       async () => provider.calls.image === 2 && (await objects()).length === 1,
+    )
+    await eventually(
+      'what is paid is kept',
+      async () => (await laneRows('prod', 'SELECT job FROM attempts')).length === 1,
     )
     await crash()
     await wake()
