@@ -105,6 +105,8 @@ export const LIMITS = {
   laneAnswerMs: 4_000,
   /** A waiting job whose row cannot be read is looked at again after this time, until its deadline. */
   unreadableRetryMs: 10 * 60 * 1000,
+  /** Silence of a Worker after which an attempt that it drives on the line is given up for lost; it renews three times as often. */
+  foregroundLeaseMs: 30_000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */
