@@ -12,6 +12,10 @@ export type Context = {
   params: Record<string, string>
   /** The checked query. */
   query: Record<string, string | number | null | undefined>
+  /** When the request arrived, in ms since the epoch. */
+  startedAtMs: number
+  /** Lets work go on behind the answer, and after the client has left. */
+  waitUntil(work: Promise<unknown>): void
 }
 
 /** A route as data: the router, the 405 answers and the OpenAPI document are made from the same table. */
@@ -33,10 +37,12 @@ export type Route = {
 /** A fault on its way to the one place that turns it into an answer. */
 export class Refused extends Error {
   readonly fault: Fault
+  readonly headers: Record<string, string>
 
-  constructor(fault: Fault) {
+  constructor(fault: Fault, headers: Record<string, string> = {}) {
     super(fault.code)
     this.fault = fault
+    this.headers = headers
   }
 }
 

@@ -67,7 +67,7 @@ const cancel = async (context: Context): Promise<Response> => {
 }
 
 /** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
-const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
+export const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
   'ratelimit-policy': quotas
     .map(({ name, limit, windowS }) => `"${name}";q=${limit}${windowS === null ? '' : `;w=${windowS}`}`)
     .join(', '),

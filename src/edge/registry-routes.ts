@@ -6,6 +6,7 @@ import { PROVIDERS } from '../providers/registry.ts'
 import { callerOf } from './auth.ts'
 import { type Context, instanceOf, type Route } from './context.ts'
 import { json, unwrap } from './respond.ts'
+import { NO_DATE, textModels } from './text-models.ts'
 
 /** What this deployment can do, to anyone with a right in the instance. */
 const authorized = async (context: Context): Promise<void> => {
@@ -32,6 +33,7 @@ const models = async (context: Context): Promise<Response> => {
       return {
         id: `${provider.id}/${card.model}`,
         object: 'model',
+        created: NO_DATE,
         owned_by: provider.id,
         types: card.types,
         quality_rank: card.qualityRank,
@@ -41,7 +43,7 @@ const models = async (context: Context): Promise<Response> => {
       }
     }),
   )
-  return json({ object: 'list', data })
+  return json({ object: 'list', data: [...data, ...textModels()] })
 }
 
 const listOf = (entries: v.ObjectEntries) => v.object({ data: v.array(v.object(entries)) })
@@ -65,6 +67,7 @@ export const registryRoutes: Route[] = [
       200: listOf({
         id: v.string(),
         object: v.literal('model'),
+        created: v.number(),
         owned_by: v.string(),
         types: v.array(v.string()),
         quality_rank: v.number(),

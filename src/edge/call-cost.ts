@@ -1,0 +1,3 @@
+import type { Foreground } from './foreground.ts'
+
+export const callCost: Foreground['cost'] = () => null
