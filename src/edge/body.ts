@@ -2,11 +2,13 @@ import * as v from 'valibot'
 import { fault } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
 import { LIMITS } from '../limits.ts'
-import { type Context, Refused } from './context.ts'
+import { Refused } from './refused.ts'
 
 /** Reads a JSON body: type, size, encoding and depth are checked before it is parsed, the schema after. Throws `Refused`. */
-export const readBody = async <S extends v.GenericSchema>(context: Context, schema: S): Promise<v.InferOutput<S>> =>
-  check(schema, await readJson(context.request, LIMITS.bodyBytes))
+export const readBody = async <S extends v.GenericSchema>(
+  { request }: { request: Request },
+  schema: S,
+): Promise<v.InferOutput<S>> => check(schema, await readJson(request, LIMITS.bodyBytes))
 
 /** The same before the schema. `bytesMax` bounds the body. */
 export const readJson = async (request: Request, bytesMax: number): Promise<Json> => {

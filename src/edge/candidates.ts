@@ -7,7 +7,7 @@ import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expecte
 import { LIMITS } from '../limits.ts'
 import type { Refusal } from '../providers/dialect.ts'
 import { findChatModel, findEmbedModel, TEXT_PROVIDERS } from '../providers/text-registry.ts'
-import { Refused } from './context.ts'
+import { Refused } from './refused.ts'
 
 /** Which models a request may be served by, and what each is expected to use. */
 

@@ -7,8 +7,8 @@ import type { ChatPiece } from '../providers/dialect.ts'
 import type { Failed } from '../providers/provider.ts'
 import { planChat } from './candidates.ts'
 import { estimatedUsage, inputOf, usageBody } from './chat.ts'
-import { Refused } from './context.ts'
 import { type Ending, endingOf, faultFrom, type LineCall } from './line-call.ts'
+import { Refused } from './refused.ts'
 
 /** `POST {base}/chat/completions` with `stream: true`: the chunks go from provider to client and nowhere else. */
 

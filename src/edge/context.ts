@@ -1,7 +1,8 @@
 import type * as v from 'valibot'
-import type { Fault } from '../contract/fault.ts'
 import type { Env } from '../env.ts'
 import type { Instance } from '../instance/instance.ts'
+
+export { Refused } from './refused.ts'
 
 /** One request on its way through the edge. */
 export type Context = {
@@ -32,18 +33,6 @@ export type Route = {
   /** Answers that never end have no HEAD. */
   endless?: boolean
   handle(context: Context): Promise<Response>
-}
-
-/** A fault on its way to the one place that turns it into an answer. */
-export class Refused extends Error {
-  readonly fault: Fault
-  readonly headers: Record<string, string>
-
-  constructor(fault: Fault, headers: Record<string, string> = {}) {
-    super(fault.code)
-    this.fault = fault
-    this.headers = headers
-  }
 }
 
 export const instanceOf = (context: Context): DurableObjectStub<Instance> =>

@@ -1,9 +1,8 @@
 import type { Result } from '../contract/fault.ts'
-import type { CallEnd, CallNext, ForegroundRpc, OpenCall, Opening } from '../contract/foreground-rpc.ts'
-import { type AttemptRef, type Caller, fromWire, type Quota, refText, toWire } from '../contract/rpc.ts'
+import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
+import { type AttemptRef, type Quota, refText } from '../contract/rpc.ts'
 import type { Usage } from '../contract/usage.ts'
 import { LIMITS } from '../limits.ts'
-import { type Context, instanceOf } from './context.ts'
 
 /** What decides about a call on the line: the Instance, seen by the Worker that drives its attempts. */
 export type Foreground = {
@@ -15,36 +14,6 @@ export type Foreground = {
   /** In micros, by the price that the attempt was judged by; null where that is not known. */
   cost(opening: Opening, usage: Usage, serviceTier: string | null): number | null
 }
-
-/** `cost` is told apart, since the Worker counts it without asking. */
-export const instanceForeground = (context: Context, caller: Caller, cost: Foreground['cost']): Foreground => {
-  // A new stub for every call: after a failure the old one is broken.
-  const stub = () => instanceOf(context) as unknown as ForegroundRpc
-  return {
-    cost,
-    open: async (call) => {
-      const opened = await stub().openCall(caller, toWire(call))
-      if (!opened.ok) return opened
-      return { ok: true, value: { opening: fromWire(opened.value.opening), quotas: opened.value.quotas } }
-    },
-    close: async (ref, end) => fromWire(await insist(() => stub().closeCall(ref, toWire(end)))),
-    renew: (refs) => stub().renewCalls(refs),
-  }
-}
-
-/** An Instance that restarts is back in a moment; a close that it has heard changes nothing. */
-const insist = async <T>(call: () => Promise<T>): Promise<T> => {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await call()
-    } catch (error) {
-      if (tries >= LIMITS.closeTries) throw error
-      await new Promise((resolve) => setTimeout(resolve, CLOSE_RETRY_MS * 2 ** (tries - 1)))
-    }
-  }
-}
-
-const CLOSE_RETRY_MS = 100
 
 /**
  * Leases of this isolate's open calls. A call that lasts renews all calls of its instance that are due, in one message: with

@@ -10,8 +10,8 @@ import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import { toBase64 } from '../storage/digest.ts'
 import { type Context, instanceOf, Refused } from './context.ts'
-import { quotaHeaders } from './jobs.ts'
 import { artifactUrl } from './present.ts'
+import { quotaHeaders } from './quota-headers.ts'
 import { json, unwrap } from './respond.ts'
 
 /** `POST {base}/images/generations`: a job, waited for. */

@@ -3,7 +3,7 @@ import { fault } from '../contract/fault.ts'
 import { type Json, Name } from '../contract/fields.ts'
 import { JobId } from '../contract/ids.ts'
 import { isFinal, Job, JobPage, JobRequest, NODE_TYPES, STATUSES } from '../contract/job.ts'
-import { fromWire, type Quota, toWire } from '../contract/rpc.ts'
+import { fromWire, toWire } from '../contract/rpc.ts'
 import { canonicalJson } from '../core/canonical.ts'
 import type { JobFilter } from '../instance/job-store.ts'
 import { LIMITS } from '../limits.ts'
@@ -13,6 +13,7 @@ import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
 import { presentJob } from './present.ts'
 import { integerQuery } from './query.ts'
+import { quotaHeaders } from './quota-headers.ts'
 import { json, unwrap } from './respond.ts'
 
 const submit = async (context: Context): Promise<Response> => {
@@ -65,16 +66,6 @@ const cancel = async (context: Context): Promise<Response> => {
   const { body, quotas } = unwrap(await instanceOf(context).cancel(await callerOf(context), jobIdOf(context)))
   return json(await presentJob(context, fromWire(body)), 200, quotaHeaders(quotas))
 }
-
-/** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
-export const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
-  'ratelimit-policy': quotas
-    .map(({ name, limit, windowS }) => `"${name}";q=${limit}${windowS === null ? '' : `;w=${windowS}`}`)
-    .join(', '),
-  ratelimit: quotas
-    .map(({ name, left, resetS }) => `"${name}";r=${left}${resetS === null ? '' : `;t=${resetS}`}`)
-    .join(', '),
-})
 
 /** A path that cannot be a job's id is answered like one that is none. */
 export const jobIdOf = (context: Context): string => {

@@ -7,9 +7,9 @@ import { FAULT_TABLE } from '../core/outcome.ts'
 import type { CallEnded } from '../job/text-call.ts'
 import type { RateHints } from '../providers/dialect.ts'
 import type { Failed } from '../providers/provider.ts'
-import { Refused } from './context.ts'
 import type { Foreground, Leases } from './foreground.ts'
-import { quotaHeaders } from './jobs.ts'
+import { quotaHeaders } from './quota-headers.ts'
+import { Refused } from './refused.ts'
 
 /** What a call on the line needs of the request that it serves. */
 export type World = {

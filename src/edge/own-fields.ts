@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { fault } from '../contract/fault.ts'
 import { FOREGROUND } from '../contract/foreground.ts'
 import { check } from './body.ts'
-import { Refused } from './context.ts'
+import { Refused } from './refused.ts'
 
 /** Switchyard's own fields as headers, for clients that cannot add fields to a body. A field of the body wins. */
 

@@ -1,7 +1,7 @@
 import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { Opening } from '../contract/foreground-rpc.ts'
-import type { Vault } from '../instance/vault.ts'
+import type { SealedSecret } from '../contract/rpc.ts'
 import { type Answered, faultOf, networkFault } from '../providers/answers.ts'
 import type {
   ChatCall,
@@ -27,7 +27,7 @@ import { type ChatStream, liveStream, wholeStream } from './text-stream.ts'
 export type TextAttempt = Pick<Opening, 'model' | 'baseUrl' | 'timeoutMs' | 'credential' | 'deadlineAtMs'>
 
 export type CallTools = {
-  vault: Pick<Vault, 'open'>
+  vault: { open(sealed: SealedSecret, identity: string): Promise<string | null> }
   allowPrivate: boolean
   /** Ends the call: the client has left, the job was cancelled. */
   signal: AbortSignal
@@ -114,6 +114,7 @@ export const runEmbed = async (
   const dialect = found?.provider.embed
   if (!found || !dialect) return unsent(NO_MODEL)
   if (secret === null) return unsent(SEALED)
+  if (tools.signal.aborted) return unsent(LEFT)
   const call: EmbedCall = { card: found.card, input, baseUrl: baseOf(attempt), secret, nowMs: tools.now() }
   const encoded = dialect.encode(call)
   const result = await sendOnLine(requestOf(encoded), lineOf(attempt, tools))
@@ -150,6 +151,7 @@ const readyChat = async (
   const dialect = found?.provider.chat
   if (!found || !dialect) return unsent(NO_MODEL)
   if (secret === null) return unsent(SEALED)
+  if (tools.signal.aborted) return unsent(LEFT)
   const nowMs = tools.now()
   const call = { card: found.card, input, stream, includeObfuscation, baseUrl: baseOf(attempt), secret, id, nowMs }
   return { provider: found.provider, dialect, call }
@@ -158,6 +160,8 @@ const readyChat = async (
 const NO_MODEL = faultOf('no_provider', 'This version knows no such model.')
 /** Ours, not the provider's: the credential may be good, and is not switched off for it. */
 const SEALED = faultOf('no_provider', 'The credential cannot be opened with this master key.')
+
+const LEFT = faultOf('canceled', 'The call was ended before it was sent.')
 
 /** Nothing to open where a provider needs nothing: its secret is the empty text. */
 const secretOf = async ({ credential }: TextAttempt, { vault }: CallTools): Promise<string | null> =>

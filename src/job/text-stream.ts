@@ -133,14 +133,9 @@ class LiveStream implements ChatStream {
 
   async #read(): Promise<ChatPiece[]> {
     const bytes = await this.#bytes.read()
-    if (bytes === 'broken') {
-      // Broken off behind its end, it is whole all the same.
-      if (this.#decoder.finish().fault !== null) this.#fault = this.#whyBroken()
-      this.#stop()
-      return []
-    }
+    const isLast = bytes === null || bytes === 'broken'
     const pieces: ChatPiece[] = []
-    for (const event of bytes === null ? this.#reader.end() : this.#reader.read(bytes)) {
+    for (const event of isLast ? this.#reader.end() : this.#reader.read(bytes)) {
       for (const piece of this.#decoder.push(event)) {
         this.#text += piece.text
         pieces.push(piece)
@@ -149,7 +144,9 @@ class LiveStream implements ChatStream {
     }
     if (this.#reader.overflowed)
       this.#fault = faultOf('provider_protocol_error', `${this.#limits.name} sent an event that is too large.`)
-    if (bytes === null || this.#decoder.ended || this.#fault) this.#stop()
+    // Broken off behind its end, it is whole all the same.
+    if (bytes === 'broken' && this.#decoder.finish().fault !== null) this.#fault ??= this.#whyBroken()
+    if (isLast || this.#decoder.ended || this.#fault) this.#stop()
     return pieces
   }
 
