@@ -1,8 +1,10 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
+import { BudgetPolicy } from './budget.ts'
 import { CredentialLimits, CredentialLive, CredentialUsage } from './credential.ts'
-import { integer, ModelName, Name, record, strictObject, Timestamp } from './fields.ts'
+import { integer, ModelName, Name, record, strictObject, Timestamp, TimeZone } from './fields.ts'
 import { InstanceId } from './ids.ts'
+import { ImageChecks } from './image.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
@@ -13,6 +15,8 @@ export const InstanceConfig = strictObject({
       'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
     }),
   ),
+  /** Checks of a job's pictures where its input names none. */
+  default_checks: v.optional(strictObject({ 'image.generate': v.optional(ImageChecks) })),
   /** Shares of projects within a priority; 1 where a project has none. */
   project_weights: v.optional(
     v.pipe(
@@ -25,6 +29,9 @@ export const InstanceConfig = strictObject({
   ),
   /** Jobs that may wait at once. */
   queue_bound: v.optional(integer(1, LIMITS.queueDefault)),
+  /** IANA name; the calendar of budgets. UTC without one. */
+  time_zone: v.optional(TimeZone),
+  budget: v.optional(BudgetPolicy),
 })
 export type InstanceConfig = v.InferOutput<typeof InstanceConfig>
 

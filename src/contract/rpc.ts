@@ -68,6 +68,8 @@ export type AttemptEnd = {
   resume: string | null
   /** What the provider's rate headers said, where they did. */
   rate?: RateHint
+  /** Tokens by kind, such as `input`, as the provider counted them. */
+  tokens?: Record<string, number>
 }
 
 /** What the provider's rate headers said: calls left, and until when that counts. */

@@ -61,6 +61,7 @@ export type AttemptFault = {
 /** Models not yet tried that accept the input, best first, with the time from which each could start. */
 export type Alternative = { model: string; readyAtMs: number }
 
+/** `dueAtMs` is a whole millisecond: the database keeps no other. */
 export type Decision =
   | { next: 'retry'; dueAtMs: number }
   | { next: 'fallback'; model: string; dueAtMs: number }
@@ -90,7 +91,9 @@ export const decide = (
   jitter: number,
 ): Decision => {
   const retryAt = retryTime(job, failed, now, jitter)
-  const inTime = mayFallBack(job, failed) ? alternatives.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
+  // A token bucket is ready at a fraction of a millisecond; a job is due at a whole one, not before it.
+  const whole = alternatives.map(({ model, readyAtMs }) => ({ model, readyAtMs: Math.ceil(readyAtMs) }))
+  const inTime = mayFallBack(job, failed) ? whole.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
   const other = inTime.find((item) => retryAt === null || prefersOther(job, failed, item, retryAt))
   if (other) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
   return retryAt === null ? { next: 'fail' } : { next: 'retry', dueAtMs: retryAt }
@@ -103,7 +106,7 @@ const retryTime = (job: FailedJob, failed: AttemptFault, now: number, jitter: nu
   if (isReplaced(failed) || (failed.code === 'provider_rate_limited' && failed.roomElsewhere))
     return now < job.deadlineAtMs ? now : null
   const asked = failed.retryAfterMs ? Math.min(failed.retryAfterMs, LIMITS.retryAfterMaxMs) : null
-  const retryAt = now + (asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
+  const retryAt = now + Math.ceil(asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
   return retryAt < job.deadlineAtMs ? retryAt : null
 }
 

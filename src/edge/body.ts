@@ -8,15 +8,16 @@ import { Refused } from './refused.ts'
 export const readBody = async <S extends v.GenericSchema>(
   { request }: { request: Request },
   schema: S,
-): Promise<v.InferOutput<S>> => check(schema, await readJson(request, LIMITS.bodyBytes))
+  maxBytes: number = LIMITS.bodyBytes,
+): Promise<v.InferOutput<S>> => check(schema, await readJson(request, maxBytes))
 
-/** The same before the schema. `bytesMax` bounds the body. */
-export const readJson = async (request: Request, bytesMax: number): Promise<Json> => {
+/** The same before the schema. `maxBytes` bounds the body. */
+export const readJson = async (request: Request, maxBytes: number): Promise<Json> => {
   const type = request.headers.get('content-type')
   if (!type || !/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type)) {
     throw new Refused(fault('unsupported_media_type', 'The body must be JSON: Content-Type: application/json.'))
   }
-  return parse(await readText(request, bytesMax))
+  return parse(await readText(request, maxBytes))
 }
 
 /** Checks a value against a schema. The first issue names its field. */
@@ -40,22 +41,22 @@ const describe = (issue: v.BaseIssue<unknown>): string => {
 }
 
 /** The body as text, bounded, or a refusal. */
-export const readText = async (request: Request, bytesMax: number = LIMITS.bodyBytes): Promise<string> => {
+export const readText = async (request: Request, maxBytes: number = LIMITS.bodyBytes): Promise<string> => {
   const announced = Number(request.headers.get('content-length') ?? 0)
-  if (announced > bytesMax) {
+  if (announced > maxBytes) {
     await request.body?.cancel()
-    throw tooLarge(bytesMax)
+    throw tooLarge(maxBytes)
   }
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
   // An announced length is one the runtime holds the client to, so the whole body can be taken at once.
-  if (announced > 0) return readWhole(request, decoder, bytesMax)
+  if (announced > 0) return readWhole(request, decoder, maxBytes)
   let text = ''
   let bytes = 0
   try {
     for await (const chunk of request.body ?? []) {
       bytes += chunk.byteLength
       // Leaving the loop cancels the body: what is over the bound is never read.
-      if (bytes > bytesMax) throw tooLarge(bytesMax)
+      if (bytes > maxBytes) throw tooLarge(maxBytes)
       text += decoder.decode(chunk, { stream: true })
     }
     return text + decoder.decode()
@@ -65,10 +66,10 @@ export const readText = async (request: Request, bytesMax: number = LIMITS.bodyB
   }
 }
 
-const readWhole = async (request: Request, decoder: TextDecoder, bytesMax: number): Promise<string> => {
+const readWhole = async (request: Request, decoder: TextDecoder, maxBytes: number): Promise<string> => {
   try {
     const body = await request.arrayBuffer()
-    if (body.byteLength > bytesMax) throw tooLarge(bytesMax)
+    if (body.byteLength > maxBytes) throw tooLarge(maxBytes)
     return decoder.decode(body)
   } catch (error) {
     throw error instanceof Refused ? error : notWhole()
@@ -78,8 +79,8 @@ const readWhole = async (request: Request, decoder: TextDecoder, bytesMax: numbe
 const notWhole = () =>
   new Refused(fault('invalid_request', 'The body is not UTF-8 or did not arrive whole.', { param: 'body' }))
 
-const tooLarge = (bytesMax: number) =>
-  new Refused(fault('payload_too_large', `The body is larger than ${bytesMax} bytes.`))
+const tooLarge = (maxBytes: number) =>
+  new Refused(fault('payload_too_large', `The body is larger than ${maxBytes} bytes.`))
 
 const parse = (text: string): Json => {
   if (depthOf(text) > LIMITS.jsonDepth) {

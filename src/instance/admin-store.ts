@@ -51,7 +51,12 @@ const Load = v.object({
 const BreakerValue = v.variant('state', [
   v.object({ state: v.literal('closed'), failures: v.number() }),
   v.object({ state: v.literal('open'), untilMs: v.number(), openings: v.number() }),
-  v.object({ state: v.literal('half_open'), openings: v.number(), probing: v.boolean() }),
+  v.object({
+    state: v.literal('half_open'),
+    openings: v.number(),
+    probing: v.boolean(),
+    holder: v.exactOptional(v.string()),
+  }),
 ])
 
 const Record = v.object({ outcomes: v.array(v.boolean()), durationsMs: v.array(v.number()) })

@@ -12,6 +12,7 @@ import type { AdminStore } from './admin-store.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
+import { UsageMirror } from './usage.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
 export type ProviderSetup = {
@@ -49,6 +50,7 @@ export class Books {
   readonly breakers = new Map<string, Breaker>()
   readonly records = new Map<string, TrackRecord>()
   readonly uses = new Map<string, CredentialUse>()
+  readonly usage = new UsageMirror()
   readonly #rules = new Map<string, LimiterRules>()
   readonly #loads = new Map<string, LimiterLoad>()
   readonly #orders = new Map<string, QueueOrder>()
@@ -69,8 +71,17 @@ export class Books {
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
     jobs.reload()
     events.discard()
-    for (const mirror of [this.#loads, this.#held, this.#orders, this.#live, this.#ready, this.#since, this.breakers])
-      mirror.clear()
+    const mirrors = [
+      this.#loads,
+      this.#held,
+      this.#orders,
+      this.#live,
+      this.#ready,
+      this.#since,
+      this.breakers,
+      this.usage,
+    ]
+    for (const mirror of mirrors) mirror.clear()
     this.seq = events.bounds().last
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
     this.weights =

@@ -127,6 +127,6 @@ export class Credentials {
     data: { [key: string]: Json },
     requestId: string,
   ): void {
-    this.#announce(type, { provider, credential: name, ...data }, requestId)
+    this.#announce(type, { provider, credential: name, request_id: requestId, ...data }, requestId)
   }
 }

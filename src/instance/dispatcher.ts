@@ -1,3 +1,4 @@
+import { refText } from '../contract/rpc.ts'
 import { admit, initialLoad, slotsOf, withinReach } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
@@ -14,7 +15,9 @@ import { type Desk, type Transitions, wishesOf } from './transitions.ts'
 const ROWS_AT_ONCE = 64
 
 /** What a job that cannot start now holds up: nothing but itself, all jobs of its model, or all of its provider. */
-type Started = { started: true } | { started: false; holdsUp: 'job' | 'model' | 'provider'; untilMs: number | null }
+type Started =
+  | { started: true }
+  | { started: false; holdsUp: 'nobody' | 'job' | 'model' | 'provider'; untilMs: number | null }
 
 /** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
 export class Dispatcher {
@@ -56,6 +59,7 @@ export class Dispatcher {
         heads.take(row)
         serveJob(books.order(provider), row.priority, row.tag)
       } else if (outcome.holdsUp === 'provider') return earliest(wakeAt, outcome.untilMs)
+      else if (outcome.holdsUp === 'nobody') heads.take(row)
       else {
         wakeAt = earliest(wakeAt, outcome.untilMs)
         if (outcome.holdsUp === 'model' || !heads.skip(row)) blocked.add(row.model)
@@ -80,7 +84,8 @@ export class Dispatcher {
     if (!picked.credential) return { started: false, holdsUp: owner ? 'job' : 'provider', untilMs: picked.untilMs }
     const { credential } = picked
     const breakerName = books.limiter(row.provider)
-    const passage = passBreaker(books.breaker(breakerName), now)
+    const probe = refText({ job: row.id, attempt: row.attempt + 1 })
+    const passage = passBreaker(books.breaker(breakerName), now, probe)
     if (!passage.passes) return { started: false, holdsUp: 'provider', untilMs: passage.untilMs }
     const limiters = [...books.limiters(row.model), picked.limiter]
     const admission = admit(limiters, row.tokens, now)
@@ -90,6 +95,8 @@ export class Dispatcher {
     }
     const lane = laneWithRoom(books.lanes)
     if (lane === null) return { started: false, holdsUp: 'provider', untilMs: null }
+    // It ends or waits for its budget, and has left the queue.
+    if (!this.#transitions.mayStart(row)) return { started: false, holdsUp: 'nobody', untilMs: null }
     for (const [i, { name, rules }] of limiters.entries()) {
       const load = admission.loads[i] ?? initialLoad()
       books.setLoad(name, load)
@@ -97,7 +104,7 @@ export class Dispatcher {
       if (rules.rates.length > 0) admin.saveLimiter(name, load)
     }
     this.#probe(breakerName, passage.breaker)
-    this.#probeCredential(row.provider, credential, now)
+    this.#probeCredential(row.provider, credential, probe, now)
     this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
     jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
     books.holdCredential(row.id, picked.limiter.name)
@@ -125,6 +132,9 @@ export class Dispatcher {
 
   /** Why this attempt is made, for the job's record. */
   #reasonOf(row: JobRow): string {
+    // Only a replay leaves no fault behind attempts.
+    if (row.fault === null && row.attempt > 0)
+      return row.resume === null ? 'replayed' : 'replayed: stores what was made'
     if (row.fault === null) return wishesOf(row).reason
     const { code } = JSON.parse(row.fault) as { code: string }
     if (row.resume !== null) return `goes on after ${code}`
@@ -140,9 +150,9 @@ export class Dispatcher {
     admin.saveBreaker(name, breaker)
   }
 
-  #probeCredential(provider: string, credential: CredentialRow, now: number): void {
+  #probeCredential(provider: string, credential: CredentialRow, holder: string, now: number): void {
     const name = this.#desk.books.credentialName(provider, credential.name)
-    const passage = passBreaker(this.#desk.books.breaker(name), now)
+    const passage = passBreaker(this.#desk.books.breaker(name), now, holder)
     if (passage.passes) this.#probe(name, passage.breaker)
   }
 
@@ -164,13 +174,19 @@ export class Dispatcher {
         sealed: sealOf(credential),
         secret: credential.secret,
       },
-      maxCostMicros: wishesOf(row).maxCostMicros,
+      maxCostMicros: leftOfMaxCost(row),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,
       ...(webhook === null ? {} : { webhookUrl: webhook }),
     })
   }
+}
+
+/** `max_cost_usd` is of the whole job: what earlier attempts bought, or may have bought, counts. */
+const leftOfMaxCost = (row: JobRow): number | null => {
+  const { maxCostMicros } = wishesOf(row)
+  return maxCostMicros === null ? null : Math.max(0, maxCostMicros - row.spent_micros)
 }
 
 /** The first waiting jobs of each model and priority, read in pieces and only where they are asked for. */

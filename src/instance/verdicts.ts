@@ -1,7 +1,7 @@
 import type { Fault } from '../contract/fault.ts'
 import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { initialLoad, type Limiter, type LimiterLoad, pause, relax, slow } from '../core/admission.ts'
-import { type Breaker, type BreakerEvent, releaseProbe, stepBreaker } from '../core/breaker.ts'
+import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { recordRun } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
@@ -9,7 +9,7 @@ import { inService } from './availability.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
 import type { AttemptRow, JobRow } from './job-store.ts'
-import type { Desk } from './transitions.ts'
+import { type Desk, releaseProbes } from './transitions.ts'
 
 /**
  * What an attempt's end says about its provider: limits narrow or widen, breakers open or close, a credential is switched
@@ -39,6 +39,9 @@ export class Verdicts {
     const current = credential && attempt && attempt.secret >= credential.secret ? credential : null
     const before = current && this.#desk.books.breaker(this.#nameOf(current))
     this.#breakers(row.provider, current, meaning)
+    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict. So does what failed
+    // for another reason than the credential: whoever uses it next probes it.
+    releaseProbes(this.#desk, row)
     if (current && before) this.#credentials.breakerMoved(current, before, code, row.request_id)
     if (meaning === 'disables' && current && code) this.#credentials.disable(current, code, row.request_id)
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
@@ -60,12 +63,21 @@ export class Verdicts {
       const limiter = this.#limiterOf(row.provider, credential)
       // A wait of zero is no wish: it would be a hot loop.
       const waitMs = Math.min(problem?.retryAfterMs || LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs)
-      this.#setLoad(limiter, slow(limiter.load, ambient.now(), waitMs))
+      this.#adapt(row, limiter, slow(limiter.load, ambient.now(), waitMs))
     } else if (!problem) {
       const [provider] = books.limiters(row.model)
       const own = credential === null ? null : books.credentialLimiter(row.provider, credential)
-      for (const limiter of [provider, own]) if (limiter) this.#setLoad(limiter, relax(limiter.load))
+      for (const limiter of [provider, own]) if (limiter) this.#adapt(row, limiter, relax(limiter.load))
     }
+  }
+
+  /** The log tells of the first step down and of the last one up: those between would fill it. */
+  #adapt(row: JobRow, limiter: Limiter, load: LimiterLoad): void {
+    const { log } = this.#desk
+    const [before, after] = [limiter.load.adaptive.share, load.adaptive.share]
+    if (before >= 1 && after < 1) log.note('limits.narrowed', { provider: row.provider, share: after }, row)
+    if (before < 1 && after >= 1) log.note('limits.restored', { provider: row.provider }, row)
+    this.#setLoad(limiter, load)
   }
 
   /** A provider counts per account: with several credentials in service, what one is told stops that one, and the others serve. */
@@ -94,13 +106,9 @@ export class Verdicts {
     const ofCredential = credential === null ? null : this.#nameOf(credential)
     if (meaning === 'counts') this.#step(ofProvider, 'failure')
     else if (meaning === 'no') this.#step(ofProvider, 'success')
-    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict.
-    else this.#set(ofProvider, releaseProbe(books.breaker(ofProvider)))
     if (ofCredential === null) return
     if (meaning === 'opens') this.#step(ofCredential, 'trip')
     else if (meaning === 'no') this.#step(ofCredential, 'success')
-    // What failed was not the credential: whoever uses it next probes it.
-    else this.#set(ofCredential, releaseProbe(books.breaker(ofCredential)))
   }
 
   #step(name: string, event: BreakerEvent): void {
@@ -115,6 +123,16 @@ export class Verdicts {
     books.breakers.set(name, next)
     if (isQuiet(next)) admin.deleteBreaker(name)
     else admin.saveBreaker(name, next)
+    if (before.state === 'closed' && next.state === 'open') this.#noteBreaker(name, true)
+    if (before.state !== 'closed' && next.state === 'closed') this.#noteBreaker(name, false)
+  }
+
+  /** It opened, or closed for good: probes between are many. Credentials tell of themselves by events. */
+  #noteBreaker(name: string, opened: boolean): void {
+    const { books, log } = this.#desk
+    for (const id of books.setups.keys()) {
+      if (name === books.limiter(id)) log.note(opened ? 'breaker.opened' : 'breaker.closed', { provider: id })
+    }
   }
 
   #nameOf({ provider, name }: CredentialRow): string {

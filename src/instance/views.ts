@@ -19,9 +19,17 @@ import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
 /** Rows as clients see them. */
 
 export const isoTime = (ms: number): string => new Date(ms).toISOString()
-const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
+export const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
 
-export type JobContext = { instance: string; progress: number; ahead: number | null; books: Books; now: number }
+export type JobContext = {
+  instance: string
+  progress: number
+  ahead: number | null
+  /** When the budget that the job waits for has its next window; null where it waits for none, or none will come. */
+  budgetStartMs: number | null
+  books: Books
+  now: number
+}
 
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
   const output = row.output === null ? null : (JSON.parse(row.output) as ImageOutput)
@@ -49,8 +57,11 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       provider_request_id: attempt.provider_request_id,
       error: jobError(attempt.fault),
     })),
+    attempts_left_out: Math.max(0, row.attempt - attempts.length),
     skipped: (JSON.parse(row.wishes) as Wishes).skipped,
     cost_usd: costOf(row),
+    held_usd: row.held_micros === null ? null : microsToUsd(row.held_micros),
+    estimate_usd: row.estimate_micros === null ? null : microsToUsd(row.estimate_micros),
     usage: output ? { images: output.images.length } : null,
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,
@@ -59,6 +70,9 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       total_ms: row.ended_at_ms === null ? null : row.ended_at_ms - row.created_at_ms,
     },
     queue: queueOf(row, context),
+    batch: row.batch,
+    replays: row.replays,
+    discarded_at: isoTimeOrNull(row.discarded_at_ms),
     metadata: JSON.parse(row.metadata) as Record<string, string>,
     request_id: row.request_id,
     created_at: isoTime(row.created_at_ms),
@@ -89,6 +103,11 @@ const jobError = (text: string | null): JobError | null => {
 
 const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   if (row.status !== 'queued' && row.status !== 'scheduled') return null
+  if (row.budget_scope !== null) {
+    const startMs = context.budgetStartMs
+    const limit = `instance:${context.instance}:budget:${row.budget_scope}`
+    return { position: null, waiting_for: 'budget', limit, estimated_start_at: isoTimeOrNull(startMs) }
+  }
   if (row.due_at_ms !== null) {
     return { position: null, waiting_for: 'not_before', limit: null, estimated_start_at: isoTime(row.due_at_ms) }
   }

@@ -18,6 +18,7 @@ import { LaneStore } from './lane-store.ts'
 import { Outbox } from './outbox.ts'
 import { readResume } from './resume.ts'
 import { LANE_MIGRATIONS } from './schema.ts'
+import { Turnstile } from './turnstile.ts'
 
 /** A job actor at work: what ends it, and what it is about. */
 type Actor = { abort: AbortController; assignment: Assignment }
@@ -31,6 +32,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #store: LaneStore
   readonly #vault: Vault
   readonly #outbox: Outbox
+  readonly #checking = new Turnstile(LIMITS.checksPerLane)
   readonly #actors = new Map<string, Actor>()
   readonly #instance: string
   readonly #bornAtMs = Date.now()
@@ -195,6 +197,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
         }),
       keep: (text) => this.#keep(actor, text, Date.now()),
       keepSoon: (text) => this.#keepSoon(ref, actor, text),
+      checking: this.#checking,
     })
     this.#actors.delete(ref)
     // Whoever stopped it knows how it ended.

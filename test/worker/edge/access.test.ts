@@ -42,6 +42,8 @@ const CALLS: Call[] = [
   ['DELETE', '/providers/ideogram/credentials/main'],
   ['GET', '/node-types'],
   ['GET', '/models'],
+  ['GET', '/usage'],
+  ['GET', '/logs'],
 ]
 
 /** All that a caller sees of an answer, but for what is made anew for each request. */

@@ -156,6 +156,7 @@ describe('what a provider says of one account', () => {
         provider: 'ideogram',
         credential: 'main',
         code: 'provider_quota_exhausted',
+        request_id: job.request_id,
         until: (await credential('main')).breaker.until,
       },
     ])
@@ -182,9 +183,10 @@ describe('what a provider says of one account', () => {
     await site.ended((await site.begin({ project: 'forge' })).id)
     await eventually('the stories', () => durable(mine.events).length >= 6 && durable(all.events).length >= 8)
     const told = durable(all.events).filter((event) => event.type.startsWith('credential.'))
+    const main = { provider: 'ideogram', credential: 'main', request_id: expect.any(String) }
     expect(told.map(({ type, job: about, data }) => [type, about, data])).toEqual([
-      ['credential.disabled', null, { provider: 'ideogram', credential: 'main', code: 'provider_auth_failed' }],
-      ['credential.restored', null, { provider: 'ideogram', credential: 'main' }],
+      ['credential.disabled', null, { ...main, code: 'provider_auth_failed' }],
+      ['credential.restored', null, main],
     ])
     expect(durable(mine.events).map(({ type }) => type.split('.')[0])).toEqual(Array(6).fill('job'))
     expect(durable(all.events).map(({ seq }) => seq)).toEqual(durable(all.events).map((_event, i) => i + 1))
