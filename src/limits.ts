@@ -302,4 +302,15 @@ export const LIMITS = {
   instancesPerPage: 100,
   /** R2 deletes up to a thousand keys a call. */
   deleteKeysPerStep: 1_000,
+
+  // ---------------------------------------------------------------------------------------------------- prices
+  /** Prices of its own that an instance may hold: several times what all lists hold together. */
+  pricesPerInstance: 1_000,
+  /** Of a million tokens or one unit. The dearest model listed asks 600 USD a million; more is a slip of the decimal point. */
+  rateMaxUsd: 10_000,
+  /** Ten times the longest context window offered. */
+  tierTokensMax: 10_000_000,
+  tiersPerPrice: 4,
+  imageRatesPerPrice: 64,
+  priceSourceCharacters: 256,
 } as const
