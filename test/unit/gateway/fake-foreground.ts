@@ -1,7 +1,7 @@
 import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
 import { fault } from '../../../src/contract/fault.ts'
 import type { CallEnd, CallNext, OpenCall, Opening } from '../../../src/contract/foreground-rpc.ts'
-import { type AttemptRef, refText } from '../../../src/contract/rpc.ts'
+import { type AttemptRef, refText, type SealedSecret } from '../../../src/contract/rpc.ts'
 import { decide } from '../../../src/core/outcome.ts'
 import type { Foreground } from '../../../src/edge/foreground.ts'
 
@@ -23,6 +23,8 @@ export type FakeOptions = {
   delayMs?: number
   baseUrls?: Record<string, string>
   secret?: string | null
+  /** In place of `secret`, for a real vault. */
+  sealed?: SealedSecret
   timeoutMs?: number
   deadlineMs?: number
   refuse?: ReturnType<typeof fault>
@@ -52,7 +54,10 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
       credential:
         options.secret === null
           ? null
-          : { identity: 'main', sealed: { keyId: 'k', iv: 'i', ciphertext: options.secret ?? 'sk-secret' } },
+          : {
+              identity: 'main',
+              sealed: options.sealed ?? { keyId: 'k', iv: 'i', ciphertext: options.secret ?? 'sk-secret' },
+            },
       deadlineAtMs: Date.now() + deadlineMs,
       price: PRICE,
       delayMs: wait,
