@@ -108,7 +108,7 @@ export const LIMITS = {
   imageTokens: 1_000,
   imageTokensLow: 85,
   /** Text longer than this is measured by samples: before a call only the size of its hold hangs on it. */
-  estimateCharacters: 32_768,
+  estimateCharacters: 8_192,
   /** OpenAI's own: inputs of one call, tokens of one input. */
   embeddingInputs: 2_048,
   embeddingTokens: 8_192,
