@@ -107,6 +107,13 @@ export const ModelName = v.pipe(
   v.regex(/^[a-z0-9-]+\/[A-Za-z0-9@][A-Za-z0-9._:/-]*$/, 'must be written provider/model'),
 )
 
+/** A model as a price list names it, without the provider; `*` is all that have no name of their own. */
+export const PricedModel = v.pipe(
+  v.string(),
+  v.maxLength(128),
+  v.regex(/^(?:\*|@?[A-Za-z0-9][A-Za-z0-9._:@/-]*)$/, 'must be the name of a model'),
+)
+
 export const integer = (low: number, high: number) =>
   v.pipe(
     v.number('must be a number'),

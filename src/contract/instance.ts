@@ -27,6 +27,12 @@ export const InstanceConfig = strictObject({
       ),
     ),
   ),
+  prices: v.optional(
+    strictObject({
+      /** Whether listed prices that nobody has confirmed may be billed; otherwise they count as unknown. */
+      allow_unverified: v.optional(v.boolean('must be true or false')),
+    }),
+  ),
   /** Jobs that may wait at once. */
   queue_bound: v.optional(integer(1, LIMITS.queueDefault)),
   /** IANA name; the calendar of budgets. UTC without one. */

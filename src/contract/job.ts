@@ -3,6 +3,7 @@ import { LIMITS } from '../limits.ts'
 import { ATTEMPT_FAULT_CODES } from './fault.ts'
 import { integer, Metadata, ModelName, Name, strictObject, Timestamp, Usd } from './fields.ts'
 import { ImageInput, ImageOutput } from './image.ts'
+import { JobPrice } from './price.ts'
 
 export const STATUSES = ['scheduled', 'queued', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type Status = (typeof STATUSES)[number]
@@ -103,6 +104,8 @@ export const JobRecord = v.object({
   held_usd: v.nullable(v.number()),
   /** Expected price of the attempt under way or next; null where nobody knows. */
   estimate_usd: v.nullable(v.number()),
+  /** What the job was judged by on `model`; null where no price is known. */
+  price: v.nullable(JobPrice),
   usage: v.nullable(v.object({ images: v.number() })),
   timing: v.object({
     queued_ms: v.nullable(v.number()),

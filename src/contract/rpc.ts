@@ -1,5 +1,6 @@
 import type { Fault } from './fault.ts'
 import type { ImageOutput } from './image.ts'
+import type { PriceSnapshot } from './price.ts'
 
 /** What the Worker, the Instance and its lanes say to each other. Additive only: versions mix during a rollout. */
 
@@ -46,6 +47,8 @@ export type Assignment = {
   /** `secret` as in `CredentialSecret`; assignments of older versions have none. */
   credential: { identity: string; sealed: SealedSecret; secret?: number }
   maxCostMicros: number | null
+  /** What the job was judged by on this model, or null where no price is known; left out by versions that kept none. */
+  price?: PriceSnapshot | null
   deadlineAtMs: number
   /** JSON of a `Resume`, where an earlier attempt got somewhere. */
   resume: string | null

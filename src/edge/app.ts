@@ -19,6 +19,7 @@ import { instanceRoutes } from './instances.ts'
 import { jobRoutes } from './jobs.ts'
 import { moneyRoutes } from './money.ts'
 import { openApi } from './openapi.ts'
+import { priceRoutes } from './prices.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
@@ -66,6 +67,7 @@ export const ROUTES: Route[] = [
   ...registryRoutes,
   ...textModelRoutes,
   ...usageRoutes,
+  ...priceRoutes,
 ]
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']

@@ -1,6 +1,5 @@
 import type { Fault, Result } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
-import type { ImageInput } from '../contract/image.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
 import { type Calendar, createCalendar, type Day, monthOf } from '../core/calendar.ts'
 import { followHold, type Hold, type Stage } from '../core/hold.ts'
@@ -27,7 +26,6 @@ import {
 } from '../core/ledger.ts'
 import type { Ambient } from './ambient.ts'
 import { BudgetLines } from './budget-lines.ts'
-import { estimateMicros } from './estimate.ts'
 import type { JobRow, JobStore, MoneyOfRow, NewJob, Wishes } from './job-store.ts'
 import { ALL_DAYS, type LedgerStore } from './ledger-store.ts'
 import { overBudget, priceUnknown, tooDear } from './over-budget.ts'
@@ -108,9 +106,9 @@ export class Accounts {
   // ------------------------------------------------------------------------------------------------- admission
 
   /** Holds a new job's estimated cost. One that is over budget is refused or, where it may, waits without a hold. */
-  admit(job: NewJob, input: ImageInput, ofProject: boolean, now: number): Result<MoneyOfRow> {
+  admit(job: NewJob, ofProject: boolean, now: number): Result<MoneyOfRow> {
     const wishes = JSON.parse(job.wishes) as Wishes
-    const estimate = estimateMicros(job.model, input)
+    const estimate = estimateOf(wishes, job.model)
     const need = { project: job.project, estimateMicros: estimate, spentMicros: 0, maxCostMicros: wishes.maxCostMicros }
     const refusal = this.#refusal(need, shortForHold, now, ofProject)
     const money = { ...NO_MONEY, estimate_micros: estimate }
@@ -154,7 +152,7 @@ export class Accounts {
     let next: Hold | null = hold === 'same' ? held : null
     let estimate = row.estimate_micros
     if (hold === 'new' || (hold === 'begins' && held === null && after.resume === null)) {
-      estimate = estimateMicros(after.model, JSON.parse(row.input) as ImageInput)
+      estimate = estimateOf(JSON.parse(row.wishes) as Wishes, after.model)
       if (hold === 'begins') next = { micros: estimate ?? 0, day: today }
     } else if (hold === 'begins' && held) next = { micros: held.micros, day: today }
     if (entry) {
@@ -291,7 +289,7 @@ export class Accounts {
   }
 
   #estimateOf(row: JobRow, model: string): number | null {
-    return estimateMicros(model, JSON.parse(row.input) as ImageInput)
+    return estimateOf(JSON.parse(row.wishes) as Wishes, model)
   }
 
   #needOf(row: JobRow, estimate: number | null): Need {
@@ -323,6 +321,9 @@ export class Accounts {
 
 /** A month and the one before it, with days to spare. */
 const TWO_MONTHS_BACK_MS = 35 * 24 * 60 * 60 * 1000
+
+/** By the price that the job was judged by when it was taken in. */
+const estimateOf = (wishes: Wishes, model: string): number | null => wishes.prices?.[model]?.estimated_micros ?? null
 
 export const NO_MONEY: MoneyOfRow = {
   estimate_micros: null,

@@ -1,4 +1,5 @@
 import type { ImageInput } from '../contract/image.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
 import { type Limiter, paceOf, readyAt, slotsOf } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { passBreaker } from '../core/breaker.ts'
@@ -8,6 +9,7 @@ import { medianMs, successRate } from '../core/track-record.ts'
 import { findModel } from '../providers/registry.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
+import { priceOf } from './pricing.ts'
 
 /** Who could serve, from when, and how well: what choice and fallback are decided from. */
 
@@ -109,15 +111,21 @@ const modelReadyAt = (books: Books, name: string, tokens: number, now: number): 
 
 const PROBE_MS = 5_000
 
-/** Those of the models that accept the input, as candidates, and why the others do not. */
+/** Those of the models that accept the input, as candidates with the prices at `startMs`, and why the others do not. */
 export const candidatesFor = (
   books: Books,
   models: readonly string[],
   input: ImageInput,
   tokens: number,
   now: number,
-): { candidates: Candidate[]; skipped: { model: string; reason: string; param: string | null }[] } => {
+  startMs = now,
+): {
+  candidates: Candidate[]
+  prices: Record<string, PriceSnapshot>
+  skipped: { model: string; reason: string; param: string | null }[]
+} => {
   const candidates: Candidate[] = []
+  const prices: Record<string, PriceSnapshot> = {}
   const skipped: { model: string; reason: string; param: string | null }[] = []
   for (const model of models) {
     const found = findModel(model)
@@ -127,14 +135,16 @@ export const candidatesFor = (
       continue
     }
     const record = books.record(model)
+    const priced = priceOf(books, model, input, startMs)
+    if (priced.price) prices[model] = priced.price
     candidates.push({
       model,
       readyAtMs: modelReadyAt(books, model, tokens, now),
-      priceMicros: found.provider.listedPriceMicros(found.card.model, input),
+      priceMicros: 'micros' in priced ? priced.micros : null,
       durationMs: medianMs(record) ?? found.card.typicalMs,
       successRate: successRate(record),
       qualityRank: found.card.qualityRank,
     })
   }
-  return { candidates, skipped }
+  return { candidates, prices, skipped }
 }

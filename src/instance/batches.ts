@@ -48,7 +48,7 @@ export const takeInBatch = (
   const id = systemAmbient.id('batch')
   const jobs = planJobs(parts, request.jobs, { requestId, project, now, batch: id })
   if (!jobs.ok) return jobs
-  const money = admitAll(parts, jobs.value, request.jobs, principal.project !== null, now)
+  const money = admitAll(parts, jobs.value, principal.project !== null, now)
   if (!money.ok) return money
   parts.batches.insert({
     id,
@@ -90,18 +90,10 @@ const planJobs = (
 }
 
 /** Holds the cost of all jobs, or of none. */
-const admitAll = (
-  parts: Parts,
-  jobs: readonly NewJob[],
-  requests: readonly JobRequest[],
-  ofProject: boolean,
-  now: number,
-): Result<MoneyOfRow[]> => {
+const admitAll = (parts: Parts, jobs: readonly NewJob[], ofProject: boolean, now: number): Result<MoneyOfRow[]> => {
   const held: { job: NewJob; money: MoneyOfRow }[] = []
   for (const [i, job] of jobs.entries()) {
-    const input = requests[i]?.input
-    if (!input) throw new Error('a job was planned that nobody asked for')
-    const money = parts.accounts.admit(job, input, ofProject, now)
+    const money = parts.accounts.admit(job, ofProject, now)
     if (!money.ok) {
       for (const before of held) parts.accounts.giveBack(before.job.project, before.money)
       return { ok: false, fault: within(money.fault, i) }

@@ -12,6 +12,7 @@ import type { AdminStore } from './admin-store.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
+import type { PriceBook } from './price-book.ts'
 import { UsageMirror } from './usage.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
@@ -46,6 +47,7 @@ export class Books {
   weights: Record<string, number> = {}
   /** Master keys at hand, the one that seals first: a credential sealed under another cannot be used, and its jobs wait. */
   keyIds: ReadonlySet<string> = new Set()
+  readonly prices: PriceBook
   readonly setups = new Map<string, ProviderSetup>()
   readonly breakers = new Map<string, Breaker>()
   readonly records = new Map<string, TrackRecord>()
@@ -64,8 +66,9 @@ export class Books {
   readonly #since = new Map<string, Map<number, number>>()
   readonly #instance: string
 
-  constructor(instance: string) {
+  constructor(instance: string, prices: PriceBook) {
     this.#instance = instance
+    this.prices = prices
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
@@ -84,8 +87,8 @@ export class Books {
     for (const mirror of mirrors) mirror.clear()
     this.seq = events.bounds().last
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
-    this.weights =
-      (JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config?.project_weights ?? {}
+    this.applyConfig((JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config ?? {})
+    this.prices.reload()
     this.configure(admin)
     for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
     for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
@@ -106,6 +109,11 @@ export class Books {
       this.setLoad(held.name, { ...held.load, running: held.load.running + 1 })
       this.holdCredential(row.id, held.name)
     }
+  }
+
+  applyConfig(config: InstanceConfig): void {
+    this.weights = config.project_weights ?? {}
+    this.prices.allowUnverified = config.prices?.allow_unverified ?? false
   }
 
   /** Reads providers and credentials anew: after every change of them. */

@@ -160,6 +160,7 @@ export class Dispatcher {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
     if (!setup) return
+    const { prices } = wishesOf(row)
     const webhook = this.#desk.webhookUrl(row.provider, { job: row.id, attempt: row.attempt + 1 })
     this.#transitions.assign(lane, {
       job: row.id,
@@ -175,6 +176,7 @@ export class Dispatcher {
         secret: credential.secret,
       },
       maxCostMicros: leftOfMaxCost(row),
+      ...(prices ? { price: prices[row.model] ?? null } : {}),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,

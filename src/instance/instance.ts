@@ -31,6 +31,7 @@ import type {
 } from '../contract/instance.ts'
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
 import type { LineEvent, LogFilter, LogPage } from '../contract/log.ts'
+import type { PriceRequest, PriceView } from '../contract/price.ts'
 import {
   type Answered,
   type AttemptRef,
@@ -60,6 +61,7 @@ import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
 import { readLog } from './log-reader.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
+import { type ModelPrice, modelPrices } from './pricing.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
 import { answer, type JobRecords, readJob, readJobs, visible } from './reader.ts'
@@ -130,7 +132,7 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'admin', (parts) => {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
-      parts.books.weights = parts.identity.config.project_weights ?? {}
+      parts.books.applyConfig(parts.identity.config)
       // Another calendar, or another rule for jobs over budget: what waits is looked at again.
       this.#wake(systemAmbient.now())
       return parts.log.change(caller, 'instance.configured', {}, ok(toWire(this.#view(parts))), config)
@@ -483,6 +485,34 @@ export class Instance extends DurableObject<Env> {
       const deleted = parts.administration.deleteCredential(provider, name, now)
       return parts.log.change(caller, 'credential.deleted', { provider, credential: name }, deleted)
     })
+  }
+
+  // -------------------------------------------------------------------------------------------------- prices
+
+  async prices(caller: Caller, provider: string | null): Promise<Result<Wire<PriceView[]>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => wired(parts.pricing.list(provider, now)))
+  }
+
+  async price(caller: Caller, provider: string, model: string): Promise<Result<Wire<PriceView>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => wired(parts.pricing.read(provider, model, now)))
+  }
+
+  /** Jobs that are already taken in keep the price they were judged by. */
+  async savePrice(
+    caller: Caller,
+    provider: string,
+    model: string,
+    request: PriceRequest,
+  ): Promise<Result<Wire<PriceView>>> {
+    return this.#administer(caller, (parts, now) => wired(parts.pricing.save(provider, model, request, now)))
+  }
+
+  async deletePrice(caller: Caller, provider: string, model: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => parts.pricing.delete(provider, model))
+  }
+
+  async modelPrices(caller: Caller): Promise<Result<Wire<ModelPrice[]>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => ok(toWire(modelPrices(parts.books, now))))
   }
 
   // ------------------------------------------------------------------------------------------- alarm, sockets

@@ -38,7 +38,7 @@ export const takeIn = (
   const origin = { id: systemAmbient.id('job'), requestId, project, now }
   const job = planJob(request, parts.identity.config, parts.books, origin)
   if (!job.ok) return job
-  const money = parts.accounts.admit(job.value, request.input, principal.project !== null, now)
+  const money = parts.accounts.admit(job.value, principal.project !== null, now)
   if (!money.ok) return money
   parts.scheduler.submit(job.value, money.value)
   if (key !== null) parts.jobs.insertIdempotent(scope, key, fingerprint, job.value.id, now)

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contract/fault.ts'
 import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
 import { JSON_COLUMNS, Unreadable } from './unreadable.ts'
@@ -127,6 +128,8 @@ export type Wishes = {
   skipped: { model: string; reason: string }[]
   /** The whole length of the deadline, for a replay; rows of an earlier version have none. */
   deadlineMs?: number
+  /** What the job was judged by, per model that has a price; left out in jobs of versions that kept none. */
+  prices?: Record<string, PriceSnapshot>
 }
 
 export type NewJob = Omit<

@@ -19,6 +19,9 @@ import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
 import { LedgerStore } from './ledger-store.ts'
 import { LogStore } from './log-store.ts'
+import { PriceBook } from './price-book.ts'
+import { PriceStore } from './price-store.ts'
+import { Pricing } from './pricing.ts'
 import { queueBound } from './reader.ts'
 import { ReplayStore } from './replay-store.ts'
 import { Replays } from './replays.ts'
@@ -52,6 +55,7 @@ export type Parts = {
   log: InstanceLog
   access: Access
   administration: Administration
+  pricing: Pricing
   scheduler: Scheduler
   batches: BatchStore
   letters: DeadLetterStore
@@ -76,7 +80,8 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const identity = founding ?? (JSON.parse(admin.meta('instance') ?? '{}') as Identity)
   const jobs = new JobStore(sql)
   const events = new EventStore(sql)
-  const books = new Books(identity.id)
+  const prices = new PriceStore(sql)
+  const books = new Books(identity.id, new PriceBook(prices))
   books.reload(jobs, events, admin)
   const ledger = new LedgerStore(sql)
   const accounts = new Accounts({ store: ledger, jobs, config: () => identity.config, ambient: systemAmbient })
@@ -124,6 +129,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     log,
     access,
     administration: new Administration(admin, books, scheduler.credentials),
+    pricing: new Pricing(prices, books.prices),
     scheduler,
     batches,
     letters,

@@ -114,6 +114,16 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
     `,
   },
   {
+    id: 3,
+    description: 'prices of its own',
+    sql: `
+      CREATE TABLE prices (
+        provider TEXT NOT NULL, model TEXT NOT NULL, price TEXT NOT NULL, updated_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (provider, model)
+      ) STRICT, WITHOUT ROWID;
+    `,
+  },
+  {
     id: 4,
     description: 'limits, numbers and uses of credentials; whose secret an attempt used',
     // The index holds only jobs that go on from an earlier attempt: others cost it nothing.

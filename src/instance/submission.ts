@@ -17,14 +17,14 @@ export type Origin = { id: string; requestId: string; project: string | null; no
 /** Turns a checked request into a job's row, or says which field keeps it from running here. */
 export const planJob = (request: JobRequest, config: InstanceConfig, books: Books, origin: Origin): Result<NewJob> => {
   const tokens = estimateTokens(request.input.prompt)
-  const chosen = chooseModels(request, config, books, tokens, origin.now)
+  const dueAtMs = request.not_before ? Date.parse(request.not_before) : null
+  const chosen = chooseModels(request, config, books, tokens, origin.now, Math.max(origin.now, dueAtMs ?? 0))
   if (!chosen.ok) return chosen
   const [model = ''] = chosen.value.models
   const input = withDefaultChecks(request.input, config)
   const unchecked = refusesChecks(input)
   if (unchecked)
     return refuse('invalid_request', `${unchecked.param}: ${unchecked.message}.`, { param: unchecked.param })
-  const dueAtMs = request.not_before ? Date.parse(request.not_before) : null
   const isLater = dueAtMs !== null && dueAtMs > origin.now
   if (dueAtMs !== null && dueAtMs > origin.now + LIMITS.notBeforeMaxMs) {
     return refuse('invalid_request', 'not_before is too far in the future.', { param: 'not_before' })
@@ -72,7 +72,7 @@ const withDefaultChecks = (input: ImageInput, config: InstanceConfig): ImageInpu
 /** For limits in tokens: four bytes of UTF-8 each, the usual rule of thumb, rounded up. */
 const estimateTokens = (text: string): number => Math.ceil(new TextEncoder().encode(text).length / 4)
 
-type Chosen = Pick<Wishes, 'models' | 'reason' | 'skipped'>
+type Chosen = Pick<Wishes, 'models' | 'reason' | 'skipped' | 'prices'>
 
 /** The models that accept the input, best first; otherwise the first reason why none does. */
 const chooseModels = (
@@ -81,6 +81,7 @@ const chooseModels = (
   books: Books,
   tokens: number,
   now: number,
+  startMs: number,
 ): Result<Chosen> => {
   const prefer = request.prefer ?? null
   const asked = request.models ?? config.default_models?.['image.generate'] ?? defaultModels(prefer !== null)
@@ -91,7 +92,7 @@ const chooseModels = (
   if (stranger !== undefined) {
     return refuse('invalid_request', `There is no provider "${stranger}".`, { param: 'input.provider_options' })
   }
-  const { candidates, skipped } = candidatesFor(books, asked, request.input, tokens, now)
+  const { candidates, prices, skipped } = candidatesFor(books, asked, request.input, tokens, now, startMs)
   const ranked = rankCandidates(candidates, prefer, now)
   const [best] = ranked
   const [first] = skipped
@@ -109,6 +110,7 @@ const chooseModels = (
   const unusable = ranked.filter((candidate) => candidate.readyAtMs === null)
   return ok({
     models: ranked.map((candidate) => candidate.model),
+    prices,
     reason: reasonOf(prefer, best.model === asked[0]),
     skipped: [
       ...skipped.map(({ model, reason }) => ({ model, reason })),

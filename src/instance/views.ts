@@ -15,6 +15,7 @@ import { credentialRoom, pickCredential } from './availability.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
+import { jobPrice } from './pricing.ts'
 
 /** Rows as clients see them. */
 
@@ -34,6 +35,8 @@ export type JobContext = {
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
   const output = row.output === null ? null : (JSON.parse(row.output) as ImageOutput)
   const input = JSON.parse(row.input) as ImageInput
+  const { skipped, prices } = JSON.parse(row.wishes) as Wishes
+  const price = prices?.[row.model]
   return {
     id: row.id,
     object: 'job',
@@ -58,10 +61,11 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       error: jobError(attempt.fault),
     })),
     attempts_left_out: Math.max(0, row.attempt - attempts.length),
-    skipped: (JSON.parse(row.wishes) as Wishes).skipped,
+    skipped,
     cost_usd: costOf(row),
     held_usd: row.held_micros === null ? null : microsToUsd(row.held_micros),
     estimate_usd: row.estimate_micros === null ? null : microsToUsd(row.estimate_micros),
+    price: price ? jobPrice(price) : null,
     usage: output ? { images: output.images.length } : null,
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,

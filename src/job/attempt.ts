@@ -8,6 +8,7 @@ import { createHttp, type Http } from '../providers/http.ts'
 import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
 import { storeGenerated } from './images.ts'
+import { pricingOf } from './pricing.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
 import type { Turnstile } from './turnstile.ts'
 
@@ -236,6 +237,7 @@ const callOf = (assignment: Assignment, model: string, secret: string, nowMs: nu
   secret,
   maxCostMicros: assignment.maxCostMicros,
   nowMs,
+  ...pricingOf(assignment, nowMs),
   ...(assignment.webhookUrl ? { webhookUrl: assignment.webhookUrl } : {}),
 })
 

@@ -10,6 +10,8 @@ const notAmount = ['1', -1, -0.01, 0.0000001, 1e9, true, [], {}]
 const notFlag = ['true', 0, 1, [], {}]
 const notList = ['x', 0, true, {}, []]
 const notObject = ['x', 0, true]
+const notRate = ['1', -1, 1e9, true, [], {}, null]
+const TIER = { above_input_tokens: 1, rates: { input_per_mtok: 1 } }
 const notTime = [0, true, {}, '', 'tomorrow', '2026-13-01T00:00:00Z', '2026-01-01', '0', 'x'.repeat(1000)]
 
 /** Per request: one that would be good, and values that are wrong for each of its fields. */
@@ -177,12 +179,47 @@ const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<stri
     },
   },
   {
+    method: 'PUT',
+    path: `${BASE}/prices/ideogram/ideogram-3/turbo`,
+    good: { rates: { per_image_usd: 0.02 } },
+    wrong: {
+      kind: [...notText, 'video', ''],
+      rates: [...notObject, null, {}, { per_image: 1 }, { per_image_usd: null }],
+      'rates.per_image_usd': [...notRate, 1e-13],
+      'rates.input_per_mtok': [...notRate, 0.0000001],
+      tiers: [
+        'x',
+        0,
+        null,
+        {},
+        [1],
+        [{}],
+        [{ above_input_tokens: 1, rates: { per_image_usd: 1 } }],
+        Array(5).fill(TIER),
+      ],
+      'tiers.0': [
+        { ...TIER, above_input_tokens: -1 },
+        { ...TIER, above_input_tokens: 1.5 },
+        { ...TIER, more: 1 },
+      ],
+      images: ['x', 0, null, {}, [{}], [{ usd: -1 }], [{ usd: 1, size: '' }], [{ usd: 1, estimate: 'yes' }]],
+      effective_from: [0, true, {}, '', 'tomorrow', '2026-02-30', '2026-01-01T00:00:00Z', '20260101'],
+      effective_to: [0, true, {}, '', '2026-13-01'],
+      source: [...notText, null, ''],
+      note: [...notText, null],
+      verified: [true],
+      provider: ['ideogram'],
+    },
+  },
+  {
     method: 'PATCH',
     path: BASE,
     good: { config: {} },
     wrong: {
       config: [...notObject, null, { unknown: 1 }],
       'config.queue_bound': [...notWhole, null, 0, 10 ** 9],
+      'config.prices': [...notObject, null, { unknown: 1 }],
+      'config.prices.allow_unverified': [...notFlag, null],
       'config.default_models': [...notObject, null, { 'text.generate': ['a/b'] }],
       'config.time_zone': [...notText, null, '', 'Mars/Olympus', '+01:00', '../UTC', 'UTC\u0000', '__proto__'],
       'config.budget': [...notObject, null, { over: 'maybe' }, { unknown_price: true }, { limit_usd: 1 }],
