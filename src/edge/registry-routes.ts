@@ -78,7 +78,8 @@ export const registryRoutes: Route[] = [
         quality_rank: v.number(),
         typical_ms: v.number(),
         price_usd: v.nullable(v.number()),
-        price: v.nullable(PriceView),
+        /** Of images; the price of text is told by `GET prices/{provider}/{model}`. */
+        price: v.optional(v.nullable(PriceView)),
       }),
     },
     handle: models,
