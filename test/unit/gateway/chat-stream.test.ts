@@ -133,13 +133,15 @@ describe('a provider that fails', () => {
   const firstText = new TextEncoder().encode(RECORDED.slice(0, 2).join('')).length
   const terminated = bytes.length - 2
   const inOne = (part: Uint8Array) => [part]
-  const byteByByte = (part: Uint8Array) => Array.from(part, (byte) => Uint8Array.of(byte))
+  /** In pieces that cut characters and lines. */
+  const dripped = (part: Uint8Array) =>
+    Array.from({ length: Math.ceil(part.length / 7) }, (_, at) => part.subarray(7 * at, 7 * at + 7))
 
   test.each([
     ['closes the connection', 'close', inOne],
     ['breaks the connection', 'break', inOne],
-    ['has dripped, and closes the connection', 'close', byteByByte],
-    ['has dripped, and breaks the connection', 'break', byteByByte],
+    ['has dripped, and closes the connection', 'close', dripped],
+    ['has dripped, and breaks the connection', 'break', dripped],
   ] as const)('and %s at any byte is told, and its call closed once', async (_what, ending, split) => {
     for (let at = 0; at <= bytes.length; at += 1) {
       const foreground = fakeForeground()

@@ -4,7 +4,11 @@ import type { Fetch } from '../../../src/providers/http.ts'
 import { type LineOptions, type LineResult, sendOnLine } from '../../../src/providers/line-http.ts'
 
 /** A stream of fixed length is what tells workerd from Node; here it shows whether the last byte is held back. */
-class FixedLength extends TransformStream<Uint8Array, Uint8Array> {}
+class FixedLength extends TransformStream<Uint8Array, Uint8Array> {
+  constructor(_length: number) {
+    super()
+  }
+}
 
 let origin = 0
 /** A provider that nobody has called yet. */
