@@ -58,7 +58,7 @@ export const conversationOf = (
     if (last?.role === role) last.content.push(...content)
     else turns.push({ role, content })
   }
-  keepLastBreakpoints([...system, ...turns.flatMap(({ content }) => content)], keptByOption)
+  keepLastBreakpoints([...system, ...turns.flatMap(({ content }) => content)].flatMap(withResult), keptByOption)
   return { system, turns }
 }
 
@@ -169,6 +169,9 @@ const callIds = (): ((id: string) => string) => {
     return plain
   }
 }
+
+/** The blocks of a tool's result stand inside it. */
+const withResult = (block: Block): Block[] => (Array.isArray(block['content']) ? block['content'] : [block])
 
 /** The newest count: where more stand, the earlier ones are of shorter prompts. */
 const keepLastBreakpoints = (blocks: readonly Block[], keptByOption: boolean): void => {
