@@ -27,8 +27,13 @@ export function createOut(response: ServerResponse, directives: Directives) {
     drained: () =>
       new Promise<void>((resolve) => {
         if (!response.writableNeedDrain) return resolve()
-        response.once('drain', resolve)
-        response.once('close', resolve)
+        const done = () => {
+          response.off('drain', done)
+          response.off('close', done)
+          resolve()
+        }
+        response.on('drain', done)
+        response.on('close', done)
       }),
   }
 }
