@@ -180,7 +180,7 @@ describe('a whole answer', () => {
       ],
     }
     expect((await answered(input)).content).toBe('a dot')
-    expect(anthropic.stats().tokens.input).toBeGreaterThan(2 * 1_600)
+    expect(anthropic.stats().calls[0]?.tokens.input).toBeGreaterThan(2 * 1_600)
   })
 
   it('keeps to a schema that was asked for, and to JSON where a tool can be forced', async () => {
