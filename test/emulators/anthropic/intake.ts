@@ -53,7 +53,9 @@ export async function accept(state: State, exchange: Exchange, body: MessageBody
     stream: body.stream === true,
     at: state.now(),
   })
-  exchange.response.once('close', () => ledger.settle(record, state.now(), 'left'))
+  const { response } = exchange
+  // It closes in the same breath as it finishes.
+  response.once('close', () => ledger.settle(record, state.now(), response.writableFinished ? 'answered' : 'left'))
   await state.wait(settings.latencyMs)
   if (directives.has('stall')) await state.wait(numberOf(directives, 'stall', 0, 24 * 60 * 60 * 1000))
   const headers = { 'request-id': exchange.requestId, ...limitHeaders(state, exchange, model) }
