@@ -1,5 +1,4 @@
 import type { Delta, FinishReason } from '../contract/completion.ts'
-import type { Usage } from '../contract/usage.ts'
 import { faultOf } from './answers.ts'
 import { faultContext, finishOf, NAME, refusalIn, textIn } from './anthropic-answer.ts'
 import { eventFault, problemOf } from './anthropic-faults.ts'
@@ -33,6 +32,7 @@ class Decoder implements StreamDecoder {
   readonly #jsonTool: string | null
   #fault: Failed | null = null
   #usage: Record<string, unknown> | null = null
+  #isCounted = false
   #finish: FinishReason | null = null
   #id: string | null = null
   #model: string | null = null
@@ -76,10 +76,12 @@ class Decoder implements StreamDecoder {
     }
   }
 
+  /** Before the last event the output is told as the one token that it begins with, which is no count of it. */
   finish(): StreamEnd {
-    const usage: Usage | null = anthropicUsage(this.#usage)
+    const told = anthropicUsage(this.#usage)
     const end = {
-      usage,
+      usage: this.#isCounted ? told : null,
+      promptUsage: this.#isCounted || !told ? null : { ...told, outputTokens: 0, reasoningTokens: 0 },
       finish: this.#finish,
       serviceTier: tierOf(this.#usage),
       id: this.#id,
@@ -193,6 +195,7 @@ class Decoder implements StreamDecoder {
 
   #finishMessage(told: Record<string, unknown>): ChatPiece[] {
     this.#usage = mergedUsage(this.#usage, told['usage'])
+    this.#isCounted = anthropicUsage(told['usage']) !== null
     const delta = recordOf(told['delta']) ?? {}
     const finish = finishOf(delta['stop_reason'], this.#jsonTool !== null && this.#calls === 0)
     if (finish === null || this.#finish !== null) return NOTHING

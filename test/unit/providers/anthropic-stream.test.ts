@@ -63,6 +63,7 @@ describe('a stream', () => {
       fault: null,
       finish: choice?.finish_reason,
       usage: outcome.usage,
+      promptUsage: null,
       serviceTier: outcome.serviceTier,
       model,
       id: expect.stringMatching(/^msg_/),
@@ -183,13 +184,18 @@ describe('a stream', () => {
     if (/:0\]\]/.test(directive)) expect(pieces).toEqual([])
   })
 
-  it('that breaks tells what it has heard of usage, and says nothing more after an error', async () => {
+  it('that breaks tells what it has heard of the prompt, leaves what was said to be counted, and says nothing more', async () => {
     const { end, text, pieces } = await stream(
       anthropicText,
       at(),
       inputOf('hello [[read:2]] [[error_event:overloaded_error:5]]'),
     )
-    expect(end).toMatchObject({ usage: { cachedInputTokens: 2 }, finish: null, model: NEWEST })
+    expect(end).toMatchObject({
+      usage: null,
+      promptUsage: { cachedInputTokens: 2, outputTokens: 0 },
+      finish: null,
+      model: NEWEST,
+    })
     expect(text.length).toBeGreaterThan(0)
     expect(pieces.at(-1)?.finish).toBeNull()
   })
@@ -251,7 +257,7 @@ describe('a decoder', () => {
   it('tells the end also where the provider forgets to say why', () => {
     const { pieces, end } = readEvents(START, { type: 'message_stop' })
     expect(pieces.at(-1)).toMatchObject({ finish: 'stop' })
-    expect(end).toMatchObject({ fault: null, finish: 'stop', usage: { inputTokens: 3 } })
+    expect(end).toMatchObject({ fault: null, finish: 'stop', usage: null, promptUsage: { inputTokens: 3 } })
   })
 
   it.each<[string, object[]]>([
