@@ -135,6 +135,15 @@ export const LIMITS = {
   /** A model's track record is written at most this often. */
   trackRecordFlushMs: 10_000,
 
+  /** What credentials were used for is written at most this often: a crash loses no more of it. */
+  credentialUseFlushMs: 5_000,
+  /** Secrets sealed anew in one transaction, so that a turn of the actor stays short. */
+  resealsPerStep: 16,
+  /** Before a lane that did not take newer seals is told again. */
+  renewRetryMs: 5_000,
+  /** Lanes told at once. */
+  renewsAtOnce: 32,
+
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */
   providerTimeoutMs: 120_000,

@@ -9,6 +9,9 @@ export const DURABLE_EVENTS = [
   'job.failed',
   'job.canceled',
   'job.replayed',
+  'credential.disabled',
+  'credential.cooled',
+  'credential.restored',
 ] as const
 export type DurableEvent = (typeof DURABLE_EVENTS)[number]
 const EVENT_TYPES = [...DURABLE_EVENTS, 'job.progress', 'stream.gap'] as const
@@ -19,7 +22,8 @@ export const endsJob = (type: EventType): boolean =>
 
 /**
  * One line of the instance's story. Durable events are numbered without gaps from 1. `job.progress` is not durable: it
- * bears the `seq` of the last durable event. `stream.gap` says that what was asked for is no longer kept.
+ * bears the `seq` of the last durable event. `stream.gap` says that what was asked for is no longer kept. What concerns no
+ * job, such as a credential, has none, and belongs to no project.
  */
 export const Event = v.object({
   seq: v.number(),

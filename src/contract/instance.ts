@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
+import { CredentialLimits, CredentialLive, CredentialUsage } from './credential.ts'
 import { integer, ModelName, Name, record, strictObject, Timestamp } from './fields.ts'
 import { InstanceId } from './ids.ts'
 
@@ -162,12 +163,16 @@ export const CredentialRequest = strictObject({
     v.regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, since it travels in a header'),
   ),
   weight: v.optional(integer(0, 1_000)),
+  limits: v.optional(CredentialLimits),
 })
 export const CredentialPatch = strictObject({
   secret: v.optional(CredentialRequest.entries.secret),
   weight: v.optional(integer(0, 1_000)),
   enabled: v.optional(v.boolean('must be true or false')),
+  limits: v.optional(CredentialLimits),
 })
+/** What `CredentialPatch` checks, as it crosses RPC. */
+export type CredentialChange = v.InferOutput<typeof CredentialPatch>
 
 export const Credential = v.object({
   name: v.string(),
@@ -177,6 +182,11 @@ export const Credential = v.object({
   /** Why Switchyard switched it off, or null. Enabling it again clears this. */
   disabled_reason: v.nullable(v.string()),
   breaker: BreakerView,
+  limits: CredentialLimits,
+  live: CredentialLive,
+  usage: CredentialUsage,
+  /** Id of the master key under which the secret is sealed. */
+  key_id: v.string(),
   /** Last four characters of the secret, or null where it is too short to show any. */
   hint: v.nullable(v.string()),
   created_at: v.string(),

@@ -20,6 +20,12 @@ export type Caller = {
 /** A secret at rest: AES-256-GCM, opened only where the call is made. Base64 text. */
 export type SealedSecret = { keyId: string; iv: string; ciphertext: string }
 
+/**
+ * A credential's secret as it is sealed now. `secret` counts the secrets that operators ever set in the instance: a higher
+ * one is newer. Sealing the same one anew, under another master key, does not change it.
+ */
+export type CredentialSecret = { identity: string; sealed: SealedSecret; secret: number }
+
 /** What is left of a limit that a client runs into: `RateLimit` of the IETF draft. Times in seconds. */
 export type Quota = { name: string; limit: number; windowS: number | null; left: number; resetS: number | null }
 
@@ -37,7 +43,8 @@ export type Assignment = {
   input: string
   baseUrl: string
   timeoutMs: number
-  credential: { identity: string; sealed: SealedSecret }
+  /** `secret` as in `CredentialSecret`; assignments of older versions have none. */
+  credential: { identity: string; sealed: SealedSecret; secret?: number }
   maxCostMicros: number | null
   deadlineAtMs: number
   /** JSON of a `Resume`, where an earlier attempt got somewhere. */

@@ -112,7 +112,7 @@ const afterFault = (
   event: Extract<JobEvent, { type: 'failed' }>,
   now: number,
 ): Step | null => {
-  const counted = job.counted + (countsAsAttempt(event.attempt.code) ? 1 : 0)
+  const counted = job.counted + (countsAsAttempt(event.attempt) ? 1 : 0)
   const failedJob: FailedJob = { ...policy, attempts: counted, earlier: event.earlier }
   const decision = decide(failedJob, event.attempt, event.alternatives, now, event.jitter)
   if (decision.next === 'fail') return ended({ ...job, counted }, 'failed', event.fault, now)

@@ -18,6 +18,7 @@ import { openApi } from './openapi.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
+import { sealingRoutes } from './sealing.ts'
 import { noteBadKey, requireGoodManners } from './shield.ts'
 import { VERSION } from './version.ts'
 
@@ -51,6 +52,7 @@ export const ROUTES: Route[] = [
   ...artifactRoutes,
   ...hookRoutes,
   ...administrationRoutes,
+  ...sealingRoutes,
   ...registryRoutes,
 ]
 

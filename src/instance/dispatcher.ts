@@ -1,26 +1,31 @@
 import { admit, initialLoad, slotsOf, withinReach } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
-import { pickByWeight } from '../core/credential.ts'
 import { nextClass, serveJob } from '../core/fair-queue.ts'
 import { laneWithRoom } from '../core/lanes.ts'
 import { LIMITS } from '../limits.ts'
-import type { CredentialRow } from './admin-store.ts'
-import { usableCredentials } from './availability.ts'
+import { pickCredential, pickOwner } from './availability.ts'
+import { type CredentialRow, sealOf } from './credential-store.ts'
+import type { Credentials } from './credentials.ts'
 import type { JobRow } from './job-store.ts'
 import { type Desk, type Transitions, wishesOf } from './transitions.ts'
 
 /** Waiting jobs read in one query. */
 const ROWS_AT_ONCE = 64
 
+/** What a job that cannot start now holds up: nothing but itself, all jobs of its model, or all of its provider. */
+type Started = { started: true } | { started: false; holdsUp: 'job' | 'model' | 'provider'; untilMs: number | null }
+
 /** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
 export class Dispatcher {
   readonly #desk: Desk
   readonly #transitions: Transitions
+  readonly #credentials: Credentials
 
-  constructor(desk: Desk, transitions: Transitions) {
+  constructor(desk: Desk, transitions: Transitions, credentials: Credentials) {
     this.#desk = desk
     this.#transitions = transitions
+    this.#credentials = credentials
   }
 
   /** A job behind which and before which nobody waits at its provider starts without a place in the queue, if it may. */
@@ -40,20 +45,23 @@ export class Dispatcher {
     const heads = new Heads(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
     const blocked = new Set<string>()
     let wakeAt: number | null = null
-    for (let claimed = 0; claimed < LIMITS.claimsPerTurn; claimed += 1) {
+    let started = false
+    for (let looked = 0; looked < LIMITS.claimsPerTurn; looked += 1) {
       const priority = nextClass(books.order(provider), books.waitingClasses(provider, blocked), now)
       const row = priority === null ? null : heads.first(priority, blocked)
       if (!row) return wakeAt
       const outcome = this.#start(row, now)
       if (outcome.started) {
+        started = true
         heads.take(row)
         serveJob(books.order(provider), row.priority, row.tag)
-      } else if (outcome.onlyModel) {
-        blocked.add(row.model)
+      } else if (outcome.holdsUp === 'provider') return earliest(wakeAt, outcome.untilMs)
+      else {
         wakeAt = earliest(wakeAt, outcome.untilMs)
-      } else return earliest(wakeAt, outcome.untilMs)
+        if (outcome.holdsUp === 'model' || !heads.skip(row)) blocked.add(row.model)
+      }
     }
-    return now
+    return started ? now : wakeAt
   }
 
   /** Calls that the provider's concurrency lets begin: without any, no row is worth reading. */
@@ -62,22 +70,26 @@ export class Dispatcher {
     return limiter ? slotsOf(limiter) - limiter.load.running : 0
   }
 
-  #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {
+  #start(row: JobRow, now: number): Started {
     const { books, admin, jobs, ambient } = this.#desk
-    const { usable, readyAtMs } = usableCredentials(books, row.provider, now)
-    const credential = this.#ownerOf(row) ?? pickByWeight(usable, ambient.random())
-    if (!credential) return { started: false, onlyModel: false, untilMs: readyAtMs }
+    this.#bringWithinReach(row, now)
+    const owner = this.#ownerOf(row)
+    const picked = owner
+      ? pickOwner(books, owner, row.tokens, now)
+      : pickCredential(books, row.provider, row.tokens, now, ambient.random())
+    if (!picked.credential) return { started: false, holdsUp: owner ? 'job' : 'provider', untilMs: picked.untilMs }
+    const { credential } = picked
     const breakerName = books.limiter(row.provider)
     const passage = passBreaker(books.breaker(breakerName), now)
-    if (!passage.passes) return { started: false, onlyModel: false, untilMs: passage.untilMs }
-    for (const limiter of books.limiters(row.model)) books.setLoad(limiter.name, withinReach(limiter, now))
-    const limiters = books.limiters(row.model)
+    if (!passage.passes) return { started: false, holdsUp: 'provider', untilMs: passage.untilMs }
+    const limiters = [...books.limiters(row.model), picked.limiter]
     const admission = admit(limiters, row.tokens, now)
     if (!admission.admitted) {
-      return { started: false, onlyModel: admission.limit !== breakerName, untilMs: admission.untilMs }
+      const holdsUp = admission.limit === breakerName ? 'provider' : 'model'
+      return { started: false, holdsUp, untilMs: admission.untilMs }
     }
     const lane = laneWithRoom(books.lanes)
-    if (lane === null) return { started: false, onlyModel: false, untilMs: null }
+    if (lane === null) return { started: false, holdsUp: 'provider', untilMs: null }
     for (const [i, { name, rules }] of limiters.entries()) {
       const load = admission.loads[i] ?? initialLoad()
       books.setLoad(name, load)
@@ -87,16 +99,28 @@ export class Dispatcher {
     this.#probe(breakerName, passage.breaker)
     this.#probeCredential(row.provider, credential, now)
     this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
-    jobs.openAttempt(row.id, row.attempt + 1, row.model, credential.name, this.#reasonOf(row), now)
+    jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
+    books.holdCredential(row.id, picked.limiter.name)
+    this.#credentials.begun(credential, now)
     this.#assign(row, credential, lane)
     return { started: true }
+  }
+
+  /** A clock that was set back must stop no limit for longer than its window. */
+  #bringWithinReach(row: JobRow, now: number): void {
+    const { books } = this.#desk
+    const { credentials = [], retired = [] } = books.setups.get(row.provider) ?? {}
+    const own = [...credentials, ...retired].map(({ provider, name }) => books.credentialLimiter(provider, name))
+    for (const limiter of [...books.limiters(row.model), ...own]) {
+      const load = withinReach(limiter, now)
+      if (load !== limiter.load) books.setLoad(limiter.name, load)
+    }
   }
 
   /** What goes on from an earlier attempt belongs to the account of its credential: another knows nothing of it. */
   #ownerOf(row: JobRow): CredentialRow | null {
     if (row.resume === null) return null
-    const owner = this.#desk.jobs.attempts(row.id).at(-1)?.credential
-    return this.#desk.books.setups.get(row.provider)?.credentials.find((item) => item.name === owner) ?? null
+    return this.#credentials.findOwner(row.provider, this.#desk.jobs.attempts(row.id).at(-1)?.credential ?? null)
   }
 
   /** Why this attempt is made, for the job's record. */
@@ -137,7 +161,8 @@ export class Dispatcher {
       timeoutMs: setup.timeoutMs,
       credential: {
         identity: books.credentialName(row.provider, credential.name),
-        sealed: { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext },
+        sealed: sealOf(credential),
+        secret: credential.secret,
       },
       maxCostMicros: wishesOf(row).maxCostMicros,
       deadlineAtMs: row.deadline_at_ms,
@@ -154,6 +179,7 @@ class Heads {
   readonly #provider: string
   readonly #piece: number
   readonly #known = new Map<string, JobRow[]>()
+  readonly #skipped = new Set<string>()
 
   constructor(desk: Desk, provider: string, piece: number) {
     this.#desk = desk
@@ -174,16 +200,22 @@ class Heads {
 
   take(row: JobRow): void {
     const rows = this.#known.get(keyOf(row.model, row.priority))
-    rows?.shift()
+    rows?.splice(rows.indexOf(row), 1)
     // Read anew when used up: what was claimed is no longer in the queue.
     if (rows?.length === 0) this.#known.delete(keyOf(row.model, row.priority))
+  }
+
+  /** Leaves a job out of this turn. False where nothing that was read stands behind it. */
+  skip(row: JobRow): boolean {
+    this.#skipped.add(row.id)
+    return this.#head(row.model, row.priority) !== null
   }
 
   #head(model: string, priority: number): JobRow | null {
     const key = keyOf(model, priority)
     const rows = this.#known.get(key) ?? this.#desk.jobs.heads(model, priority, this.#piece)
     this.#known.set(key, rows)
-    return rows[0] ?? null
+    return rows.find((row) => !this.#skipped.has(row.id)) ?? null
   }
 }
 

@@ -7,7 +7,7 @@ import { LIMITS } from '../limits.ts'
 
 const EventRow = v.object({
   seq: v.number(),
-  job: v.string(),
+  job: v.nullable(v.string()),
   type: v.picklist(DURABLE_EVENTS),
   at_ms: v.number(),
   data: v.string(),
@@ -31,15 +31,16 @@ export class EventStore {
     this.#sql = sql
   }
 
+  /** `job` is null where the event concerns the whole instance. */
   append(
     seq: number,
-    job: { id: string; project: string | null },
+    job: { id: string; project: string | null } | null,
     type: DurableEvent,
     atMs: number,
     data: { [key: string]: Json },
   ): Event {
-    this.#unwritten.push([seq, job.id, job.project, type, atMs, JSON.stringify(data)])
-    return { seq, type, job: job.id, at: new Date(atMs).toISOString(), data }
+    this.#unwritten.push([seq, job?.id ?? null, job?.project ?? null, type, atMs, JSON.stringify(data)])
+    return { seq, type, job: job?.id ?? null, at: new Date(atMs).toISOString(), data }
   }
 
   /** Writes what was appended. A transaction ends with it. */

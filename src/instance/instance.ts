@@ -1,8 +1,10 @@
 import { DurableObject } from 'cloudflare:workers'
+import type { Sealing } from '../contract/credential.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type {
   ApiKey,
   Credential,
+  CredentialChange,
   InstanceConfig,
   Instance as InstanceView,
   KeyRequest,
@@ -69,7 +71,7 @@ export class Instance extends DurableObject<Env> {
     void state.blockConcurrencyWhile(async () => {
       parts.books.keyIds = await this.#vault.keyIds()
       // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
-      if (parts.books.lanes.some((load) => load > 0)) this.#wake(systemAmbient.now())
+      if (parts.books.lanes.some((load) => load > 0) || parts.sealing.isDue) this.#wake(systemAmbient.now())
     })
   }
 
@@ -85,6 +87,7 @@ export class Instance extends DurableObject<Env> {
     const founding = { id, organization, config, created_at_ms: systemAmbient.now(), deleting: false }
     this.#parts = openParts(this.ctx, this.env, founding.created_at_ms, founding)
     this.#parts.books.keyIds = keyIds
+    this.#parts.sealing.found()
     return ok(toWire(this.#view(this.#parts)))
   }
 
@@ -242,14 +245,18 @@ export class Instance extends DurableObject<Env> {
   }
 
   async credentials(caller: Caller, provider: string): Promise<Result<Credential[]>> {
-    return this.#as(caller, 'admin', (parts) => parts.administration.credentials(provider))
+    return this.#as(caller, 'admin', (parts, _principal, now) => parts.administration.credentials(provider, now))
+  }
+
+  async sealing(caller: Caller): Promise<Result<Sealing>> {
+    return this.#as(caller, 'admin', (parts) => ok(parts.sealing.view()))
   }
 
   async saveCredential(
     caller: Caller,
     provider: string,
     name: string,
-    change: { secret?: string | undefined; weight?: number | undefined; enabled?: boolean | undefined },
+    change: CredentialChange,
     mode: 'create' | 'update',
   ): Promise<Result<Credential>> {
     return this.#as(caller, 'admin', async (parts) => {
@@ -259,14 +266,17 @@ export class Instance extends DurableObject<Env> {
           ? null
           : { plain: change.secret, sealed: await this.#vault.seal(change.secret, identity) }
       if (this.#parts !== parts || parts.identity.deleting) return notHere()
-      return this.#commit.apply(() =>
-        parts.administration.saveCredential(provider, name, { ...change, secret }, mode, systemAmbient.now()),
+      const origin = { now: systemAmbient.now(), requestId: caller.requestId }
+      const saved = await this.#commit.apply(() =>
+        parts.administration.saveCredential(provider, name, { ...change, secret }, mode, origin),
       )
+      if (saved.ok && secret) this.#tellLanes(parts)
+      return saved
     })
   }
 
   async deleteCredential(caller: Caller, provider: string, name: string): Promise<Result<null>> {
-    return this.#administer(caller, (parts) => parts.administration.deleteCredential(provider, name))
+    return this.#administer(caller, (parts, now) => parts.administration.deleteCredential(provider, name, now))
   }
 
   // ------------------------------------------------------------------------------------------- alarm, sockets
@@ -280,6 +290,7 @@ export class Instance extends DurableObject<Env> {
       if (parts.identity.deleting) return await this.#erase(parts)
       this.#transact([])
       await this.#askSilentLanes(parts)
+      await this.#seal(parts)
     } catch (error) {
       this.#logFault(parts, 'instance.turn_failed', error)
       this.#wake(systemAmbient.now() + LIMITS.backoffMaxMs)
@@ -409,6 +420,22 @@ export class Instance extends DurableObject<Env> {
     this.#wake(parts.lanes.nextExpiry(parts.books.lanes))
   }
 
+  /** Whatever still holds an older secret learns of the new one at once, and by alarm where that does not succeed. */
+  #tellLanes(parts: Parts): void {
+    parts.sealing.replaced()
+    const told = this.#seal(parts).catch((error) => {
+      this.#logFault(parts, 'instance.sealing_failed', error)
+      this.#wake(systemAmbient.now() + LIMITS.renewRetryMs)
+    })
+    this.ctx.waitUntil(told)
+  }
+
+  async #seal(parts: Parts): Promise<void> {
+    if (!parts.sealing.isDue || parts.identity.deleting) return
+    const waitMs = await parts.sealing.step(this.#vault, (operation) => this.#commit.apply(operation))
+    if (waitMs !== null) this.#wake(systemAmbient.now() + waitMs)
+  }
+
   #wake(at: number | null): void {
     if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > systemAmbient.now())) return
     // Whole milliseconds, rounded up: an alarm that rings a fraction early finds nothing to do and is set again.
@@ -422,7 +449,7 @@ export class Instance extends DurableObject<Env> {
     const row = parts.jobs.findRunning(job)
     if (row?.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
-    if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(row.model, rate)))
+    if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(job, rate)))
     parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })
     return []
   }

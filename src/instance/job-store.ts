@@ -47,6 +47,8 @@ const AttemptRow = v.object({
   number: count,
   model: v.string(),
   credential: v.string(),
+  /** The number of the secret with which it began. */
+  secret: count,
   reason: v.string(),
   started_at_ms: count,
   ended_at_ms: time,
@@ -62,9 +64,20 @@ const OpenAttempt = v.object({
   number: count,
   model: v.string(),
   credential: v.string(),
+  secret: count,
   reason: v.string(),
   started_at_ms: count,
 })
+
+/** A running job as far as its lane and its credential go. */
+export type RunningJob = {
+  id: string
+  attempt: number
+  lane: number
+  model: string
+  credential: string
+  started_at_ms: number
+}
 
 /** What the job asked for beyond its input, as one JSON column. */
 export type Wishes = {
@@ -254,8 +267,22 @@ export class JobStore {
     })
   }
 
-  openAttempt(job: string, number: number, model: string, credential: string, reason: string, now: number): void {
-    const open: v.InferOutput<typeof OpenAttempt> = { number, model, credential, reason, started_at_ms: now }
+  openAttempt(
+    job: string,
+    number: number,
+    model: string,
+    credential: { name: string; secret: number },
+    reason: string,
+    now: number,
+  ): void {
+    const open: v.InferOutput<typeof OpenAttempt> = {
+      number,
+      model,
+      credential: credential.name,
+      secret: credential.secret,
+      reason,
+      started_at_ms: now,
+    }
     this.#change(job, { open_attempt: JSON.stringify(open) })
   }
 
@@ -273,12 +300,13 @@ export class JobStore {
     const open = openAttemptOf(this.find(job))
     if (open?.number !== number) return
     this.#sql.exec(
-      `INSERT INTO attempts (job, number, model, credential, reason, started_at_ms, ended_at_ms, outcome,
-         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome,
+         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       job,
       number,
       open.model,
       open.credential,
+      open.secret,
       open.reason,
       open.started_at_ms,
       end.at,
@@ -305,8 +333,13 @@ export class JobStore {
   }
 
   /** Jobs that run, in memory. */
-  running(): JobRow[] {
-    return [...this.#rows.values()].filter((row) => row.status === 'running')
+  running(): RunningJob[] {
+    return [...this.#rows.values()].flatMap((row) => {
+      const open = openAttemptOf(row)
+      if (row.status !== 'running' || row.lane === null || !open) return []
+      const { credential, started_at_ms } = open
+      return [{ id: row.id, attempt: row.attempt, lane: row.lane, model: row.model, credential, started_at_ms }]
+    })
   }
 
   /** Counts per provider and status of everything that has not ended. Scans the live jobs: at the actor's start only. */

@@ -1,4 +1,4 @@
-import type { Assignment, AttemptRef } from '../contract/rpc.ts'
+import type { Assignment, AttemptRef, CredentialSecret } from '../contract/rpc.ts'
 import { refText } from '../contract/rpc.ts'
 import type { LaneRpc } from '../job/lane-rpc.ts'
 import { LIMITS } from '../limits.ts'
@@ -66,6 +66,13 @@ export class Lanes {
     await this.#lane(lane)
       .poke(attempt)
       .catch(() => undefined)
+  }
+
+  /** Tells a lane how secrets are sealed now; how many attempts it still holds with seals of other keys, null: not told. */
+  async renew(lane: number, secrets: CredentialSecret[], keyId: string): Promise<number | null> {
+    return this.#lane(lane)
+      .renew(secrets, keyId)
+      .catch(() => null)
   }
 
   /** When the first lease of a lane with work runs out, or null. */

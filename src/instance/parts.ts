@@ -14,6 +14,7 @@ import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
+import { Sealing } from './sealing.ts'
 import { Waiters } from './waiters.ts'
 
 /** What the instance is, kept in its own database. */
@@ -37,6 +38,7 @@ export type Parts = {
   scheduler: Scheduler
   broadcast: Broadcast
   lanes: Lanes
+  sealing: Sealing
   waiters: Waiters
   /** Of running jobs, 0…1: told, not kept. */
   progress: Map<string, number>
@@ -57,6 +59,15 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   books.reload(jobs, events, admin)
   const access = new Access()
   access.reload(admin)
+  const scheduler = new Scheduler({
+    jobs,
+    events,
+    admin,
+    books,
+    ambient: systemAmbient,
+    webhookUrl: webhookUrls(env, identity.id),
+  })
+  const lanes = new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now)
   return {
     identity,
     admin,
@@ -64,17 +75,11 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     events,
     books,
     access,
-    administration: new Administration(admin, books),
-    scheduler: new Scheduler({
-      jobs,
-      events,
-      admin,
-      books,
-      ambient: systemAmbient,
-      webhookUrl: webhookUrls(env, identity.id),
-    }),
+    administration: new Administration(admin, books, scheduler.credentials),
+    scheduler,
     broadcast: new Broadcast(state, events, () => books.seq),
-    lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now),
+    lanes,
+    sealing: new Sealing(admin, books, lanes),
     waiters: new Waiters(),
     progress: new Map(),
   }

@@ -8,7 +8,8 @@ import type { Alternative } from '../core/outcome.ts'
 import { writeResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
-import { candidatesFor, providerReadyAt, usableCredentials } from './availability.ts'
+import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from './availability.ts'
+import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, NewJob } from './job-store.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
@@ -23,14 +24,18 @@ export class Scheduler {
   readonly #transitions: Transitions
   readonly #dispatcher: Dispatcher
   readonly #verdicts: Verdicts
+  readonly credentials: Credentials
   /** Per failed provider, up to which tag of each queue its waiting jobs were offered to other models. */
   readonly #offered = new Map<string, Map<string, { tag: number; id: string }>>()
 
   constructor(desk: Desk) {
     this.#desk = desk
     this.#transitions = new Transitions(desk)
-    this.#dispatcher = new Dispatcher(desk, this.#transitions)
-    this.#verdicts = new Verdicts(desk)
+    this.credentials = new Credentials(desk, (type, data, requestId) =>
+      this.#transitions.announce(type, data, requestId),
+    )
+    this.#dispatcher = new Dispatcher(desk, this.#transitions, this.credentials)
+    this.#verdicts = new Verdicts(desk, this.credentials)
   }
 
   takeEffects(): Effects {
@@ -53,8 +58,7 @@ export class Scheduler {
     const row = jobs.find(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
-    const attempt = attempts.at(-1)
-    this.#verdicts.learn(row, end, attempt?.credential ?? null, attempt?.started_at_ms ?? 0)
+    this.#verdicts.learn(row, end, attempts.at(-1) ?? null)
     this.#close(row, attempts, end)
   }
 
@@ -85,8 +89,9 @@ export class Scheduler {
   }
 
   /** What a provider's rate headers said while an attempt goes on. */
-  rateHint(model: string, rate: RateHint): void {
-    this.#verdicts.hint(model, rate)
+  rateHint(job: string, rate: RateHint): void {
+    const row = this.#desk.jobs.find(job)
+    if (row) this.#verdicts.hint(row.provider, this.#desk.jobs.attempts(job).at(-1)?.credential ?? null, rate)
   }
 
   /**
@@ -98,7 +103,7 @@ export class Scheduler {
     const now = ambient.now()
     for (const row of jobs.due(now)) this.#transitions.apply(row, { type: 'due' })
     for (const row of jobs.overdue(now)) this.#transitions.apply(row, { type: 'deadline' })
-    let wakeAt = earliest(jobs.nextDue(), jobs.nextDeadline())
+    let wakeAt = earliest(jobs.nextDue(), jobs.nextDeadline(), this.credentials.turn(now))
     for (const provider of books.setups.keys()) {
       wakeAt = earliest(wakeAt, this.#offer(provider, now))
     }
@@ -146,6 +151,8 @@ export class Scheduler {
     const model = findModel(row.model)
     const code = attemptCode(problem)
     const now = ambient.now()
+    const last = attempts.find((item) => item.number === row.attempt)
+    const own = this.credentials.find(row.provider, last?.credential ?? null)
     return {
       type: 'failed',
       fault: problem,
@@ -155,6 +162,9 @@ export class Scheduler {
         idempotent: model?.card.idempotent ?? false,
         resumable: resume !== null,
         otherCredential: usableCredentials(books, row.provider, now).usable.length > 0,
+        secretReplaced: own?.enabled === true && last !== undefined && last.secret < own.secret,
+        // What goes on from a checkpoint belongs to its own account.
+        roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row.tokens, now),
       },
       resume,
       earlier: attempts

@@ -70,10 +70,23 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX idempotency_age ON idempotency (created_at_ms);
 
       CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, job TEXT NOT NULL, project TEXT, type TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        seq INTEGER PRIMARY KEY, job TEXT, project TEXT, type TEXT NOT NULL, at_ms INTEGER NOT NULL,
         data TEXT NOT NULL
       ) STRICT;
       CREATE INDEX events_job ON events (job, seq);
+    `,
+  },
+  {
+    id: 4,
+    description: 'limits, numbers and uses of credentials; whose secret an attempt used',
+    // The index holds only jobs that go on from an earlier attempt: others cost it nothing.
+    sql: `
+      ALTER TABLE credentials ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
+      ALTER TABLE credentials ADD COLUMN secret INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE credentials ADD COLUMN retired_at_ms INTEGER;
+      ALTER TABLE attempts ADD COLUMN secret INTEGER NOT NULL DEFAULT 0;
+      CREATE TABLE credential_uses (name TEXT PRIMARY KEY, uses TEXT NOT NULL) STRICT, WITHOUT ROWID;
+      CREATE INDEX jobs_resumed ON jobs (provider) WHERE resume IS NOT NULL;
     `,
   },
 ]

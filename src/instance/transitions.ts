@@ -92,6 +92,14 @@ export class Transitions {
     return true
   }
 
+  /** What concerns no job: told to those who see the whole instance. `requestId` is of what brought it about. */
+  announce(type: DurableEvent, data: { [key: string]: Json }, requestId: string): void {
+    const { books, events, ambient } = this.#desk
+    books.seq += 1
+    const event = events.append(books.seq, null, type, ambient.now(), data)
+    this.#effects.events.push({ event, project: null, requestId })
+  }
+
   assign(lane: number, assignment: Assignment): void {
     const assignments = this.#effects.assign.get(lane) ?? []
     assignments.push(assignment)
@@ -124,6 +132,7 @@ export class Transitions {
   #leaveRunning(row: JobRow, event: JobEvent): void {
     const { books, jobs, ambient } = this.#desk
     for (const { name, load } of books.limiters(row.model)) books.setLoad(name, release(load))
+    books.leaveCredential(row.id)
     if (row.lane === null) return
     books.leaveLane(row.lane)
     if (event.type !== 'cancel' && event.type !== 'deadline') return

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { ChatInput } from '../../../src/contract/chat.ts'
 import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
+import { completionUsage } from '../../../src/contract/usage.ts'
 import { openAiText } from '../../../src/providers/openai-text.ts'
 import { answers, problemWith } from '../../emulators/openai/spec.ts'
 import { type OpenAiEmulator, startOpenAi } from '../../emulators/openai.ts'
@@ -42,8 +43,9 @@ describe('a whole answer', () => {
       serviceTier: 'default',
       providerRequestId: expect.stringMatching(/^req_/),
     })
-    if (outcome.kind !== 'completed') return
-    expect(problemWith(answers.chat, outcome.completion)).toBeUndefined()
+    if (outcome.kind !== 'completed' || !outcome.usage) throw new Error('no usage')
+    const told = { ...outcome.completion, usage: completionUsage(outcome.usage) }
+    expect(problemWith(answers.chat, told)).toBeUndefined()
   })
 
   it('tells tokens of every kind as the provider billed them', async () => {
