@@ -79,6 +79,8 @@ export const LIMITS = {
   stopCharacters: 256,
   logitBiases: 1_024,
   outputTokensMax: 1_000_000,
+  /** Tokens of an answer without a stream whose request sets no limit: ten minutes by Anthropic's client's own reckoning. */
+  wholeAnswerTokens: 21_333,
   modelNameCharacters: 128,
   descriptionCharacters: 8_192,
   identifierCharacters: 512,
