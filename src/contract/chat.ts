@@ -92,21 +92,36 @@ const INPUT = {
   provider_options: v.optional(record(v.pipe(v.string(), v.maxLength(LIMITS.nameCharacters)), JsonObject)),
 }
 
-type Limits = { max_tokens?: number | null | undefined; max_completion_tokens?: number | null | undefined }
+type Limits = { max_tokens?: number | undefined; max_completion_tokens?: number | undefined }
 
 /** Two limits that differ: which one is meant cannot be told. */
 const hasOneLimit = ({ max_tokens: older, max_completion_tokens: limit }: Limits): boolean =>
-  (older ?? limit) === (limit ?? older)
+  older === undefined || limit === undefined || older === limit
 
 const ONE_LIMIT = 'and max_completion_tokens are two names of one limit, and differ'
 
+type Called = { tools?: Tool[] | undefined; tool_choice?: ToolChoice | undefined }
+
+/** None and auto may stand without tools: some clients always send one. */
+const choosesAmongTools = ({ tools, tool_choice: choice }: Called): boolean => {
+  if (choice === undefined || choice === 'none' || choice === 'auto') return true
+  if (choice === 'required') return tools !== undefined
+  return tools?.some((tool) => tool.function.name === choice.function.name) ?? false
+}
+
+const AMONG_TOOLS = 'must choose among the tools of the request'
+
 export const ChatInput = v.pipe(
   strictObject(INPUT),
+  v.transform((value) => withoutNulls(value)),
   v.forward(
     v.check((value) => hasOneLimit(value), ONE_LIMIT),
     ['max_tokens'],
   ),
-  v.transform((value) => withoutNulls(value)),
+  v.forward(
+    v.check((value) => choosesAmongTools(value), AMONG_TOOLS),
+    ['tool_choice'],
+  ),
 )
 export type ChatInput = v.InferOutput<typeof ChatInput>
 
@@ -117,11 +132,15 @@ export const ChatRequest = v.pipe(
     stream: flag,
     stream_options: optional(strictObject({ include_usage: flag, include_obfuscation: flag })),
   }),
+  v.transform((value) => withoutNulls(value)),
   v.forward(
     v.check((value) => hasOneLimit(value), ONE_LIMIT),
     ['max_tokens'],
   ),
-  v.transform((value) => withoutNulls(value)),
+  v.forward(
+    v.check((value) => choosesAmongTools(value), AMONG_TOOLS),
+    ['tool_choice'],
+  ),
 )
 export type ChatRequest = v.InferOutput<typeof ChatRequest>
 

@@ -106,8 +106,6 @@ export type StreamEnd = {
 /** Calls and tokens left, where the provider says. */
 export type RateHints = { requests: RateHint | null; tokens: RateHint | null }
 
-export const NO_RATE: RateHints = { requests: null, tokens: null }
-
 /** What one model of text takes. */
 export type ChatCard = {
   /** Without the provider: `gpt-5-mini`. */

@@ -54,7 +54,7 @@ const QUOTA = new Set([
   'billing_not_active',
 ])
 
-const RATE = new Set(['rate_limit_exceeded', 'rate_limit_error', 'slow_down', 'requests', 'tokens'])
+const RATE = new Set(['rate_limit_exceeded', 'rate_limit_error', 'slow_down'])
 
 /** A whole answer whose status is not 2xx. */
 export const statusFault = (answer: Answered, context: FaultContext): Failed => {

@@ -88,7 +88,9 @@ const doneOf = (call: Call, answer: Answered): Outcome => {
   if (body && problemOf(body)) return { ...eventFault(body, contextOf(call)), ...more }
   const images = imagesOf(body?.['data'])
   if (!images) return faultOf('outcome_unknown', 'OpenAI took the request, but its answer cannot be read.', more)
-  const usage = openAiUsage(body?.['usage'])
+  const told = openAiUsage(body?.['usage'])
+  // Without details all that a model of images makes is images.
+  const usage = told && { ...told, imageOutputTokens: told.imageOutputTokens || told.outputTokens }
   return {
     kind: 'done',
     images,

@@ -1,0 +1,244 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
+import { gatewayBaseUrl, isFromGatewayCache, viaGateway } from '../../../src/providers/cloudflare-gateway.ts'
+import type { TextProvider } from '../../../src/providers/dialect.ts'
+import { llamaCpp, ollama, vllm } from '../../../src/providers/local-servers.ts'
+import { openAiText } from '../../../src/providers/openai-text.ts'
+import { findChatModel, findEmbedModel, TEXT_PROVIDERS } from '../../../src/providers/text-registry.ts'
+import { workersAi } from '../../../src/providers/workers-ai.ts'
+import type { Server } from '../../emulators/openai/settings.ts'
+import { answers, problemWith } from '../../emulators/openai/spec.ts'
+import { type OpenAiEmulator, startOpenAi } from '../../emulators/openai.ts'
+import { chatCall, chatOf, complete, embed, inputOf, stream } from './text-call.ts'
+
+const ACCOUNT = '0123456789abcdef0123456789abcdef'
+const TOOL = { type: 'function' as const, function: { name: 'f', parameters: { type: 'object', properties: {} } } }
+
+const SUBJECTS: [Server, TextProvider, string][] = [
+  ['ollama', ollama, 'llama3.2'],
+  ['vllm', vllm, 'Qwen/Qwen3-8B'],
+  ['llama.cpp', llamaCpp, 'gemma'],
+  ['workers-ai', workersAi, '@cf/openai/gpt-oss-20b'],
+]
+
+describe.each(SUBJECTS)('%s', (server, provider, model) => {
+  let emulator: OpenAiEmulator
+  const secret = server === 'workers-ai' ? `${ACCOUNT}:cf-token` : ''
+  const at = () => ({
+    baseUrl:
+      server === 'workers-ai'
+        ? provider.defaultBaseUrl.replace('https://api.cloudflare.com', emulator.url)
+        : `${emulator.url}/v1`,
+    secret,
+    model,
+  })
+  beforeAll(async () => {
+    emulator = await startOpenAi({ server })
+  })
+  afterEach(() => emulator.reset())
+  afterAll(() => emulator.close())
+
+  it('answers whole, in the form of the reference', async () => {
+    const { outcome } = await complete(provider, at(), inputOf('hello [[say:Grüße 🚢]]'))
+    expect(outcome).toMatchObject({
+      kind: 'completed',
+      completion: { choices: [{ message: { content: 'Grüße 🚢' } }] },
+      usage: { outputTokens: emulator.stats().tokens.completion },
+    })
+    if (outcome.kind === 'completed') expect(problemWith(answers.chat, outcome.completion)).toBeUndefined()
+  })
+
+  it('streams, in the form of the reference, with its usage at the end', async () => {
+    const { chunks, text, end } = await stream(provider, at(), inputOf('hello [[say:Grüße 🚢]]'))
+    expect(text).toBe('Grüße 🚢')
+    for (const chunk of chunks) {
+      expect(problemWith(answers.chunk, chunk)).toBeUndefined()
+      expect(chunk.usage ?? null).toBeNull()
+    }
+    expect(end).toMatchObject({ fault: null, finish: 'stop', usage: { inputTokens: emulator.stats().tokens.prompt } })
+  })
+
+  it('streams the call of a tool whole or in parts', async () => {
+    const { chunks, end } = await stream(provider, at(), inputOf('go [[call:f:{"a":"ü"}]]', { tools: [TOOL] }))
+    const calls = chunks.flatMap(({ choices }) => choices[0]?.delta.tool_calls ?? [])
+    expect(calls.map((call) => call.function?.arguments ?? '').join('')).toBe('{"a":"ü"}')
+    expect(calls[0]).toMatchObject({ index: 0, id: expect.any(String), function: { name: 'f' } })
+    expect(end).toMatchObject({ fault: null, finish: 'tool_calls' })
+  })
+
+  it('ends well without terminator once it has said why it ended', async () => {
+    expect((await stream(provider, at(), inputOf('hello [[no_done]]'))).end.fault).toBeNull()
+  })
+
+  it.each<[string, AttemptFaultCode]>([
+    ['[[error_event:server_error:0]]', 'provider_unavailable'],
+    ['[[error_event:server_error:3]]', 'provider_unavailable'],
+    ['[[malformed:2]]', 'provider_protocol_error'],
+    ['[[cut:300]]', 'outcome_unknown'],
+  ])('fails in a stream with %s as %s', async (directive, code) => {
+    expect((await stream(provider, at(), inputOf(`hello ${directive}`))).end.fault).toMatchObject({ code })
+  })
+
+  it.each<[string, AttemptFaultCode]>([
+    ['[[fail:400:]]', 'provider_rejected'],
+    ['[[fail:404:]]', 'provider_rejected'],
+    ['[[fail:500]]', 'provider_unavailable'],
+    ['[[error_200]]', 'provider_unavailable'],
+  ])('fails with %s as %s, and says nothing of the prompt', async (directive, code) => {
+    const { outcome } = await complete(provider, at(), inputOf(`a private prompt ${directive}`))
+    expect(outcome).toMatchObject({ kind: 'fault', code })
+    expect(JSON.stringify(outcome)).not.toContain('private prompt')
+  })
+
+  it('embeds', async () => {
+    const [card] = provider.embedModels
+    const { outcome } = await embed(provider, { ...at(), model: card?.model ?? 'nomic' }, { input: ['a', 'b'] })
+    expect(outcome.kind === 'completed' && outcome.vectors.map(({ length }) => length)).toEqual([384, 384])
+  })
+})
+
+describe('a server of one’s own', () => {
+  it('that has no such model says so', async () => {
+    const emulator = await startOpenAi({ server: 'ollama' })
+    const { outcome } = await complete(ollama, { baseUrl: `${emulator.url}/v1`, model: 'missing' }, inputOf('hello'))
+    await emulator.close()
+    expect(outcome).toMatchObject({ code: 'provider_rejected', message: expect.stringContaining('try pulling it') })
+  })
+
+  it('shows its thoughts under one name', async () => {
+    const emulator = await startOpenAi({ server: 'vllm' })
+    const at = { baseUrl: `${emulator.url}/v1`, model: 'qwq' }
+    const whole = await complete(vllm, at, inputOf('hello [[reasoning:4]]'))
+    const parts = await stream(vllm, at, inputOf('hello [[reasoning:4]]'))
+    await emulator.close()
+    expect(whole.outcome).toMatchObject({
+      completion: { choices: [{ message: { reasoning_content: 'Let me think.' } }] },
+      usage: { reasoningTokens: 4 },
+    })
+    expect(parts.text).toContain('Let me think.')
+  })
+
+  it('is let in without a secret', () => {
+    const call = chatCall(ollama, { baseUrl: 'http://x/v1', secret: '', model: 'm' }, inputOf('hello'))
+    expect(chatOf(ollama).encode(call).headers).toEqual({})
+  })
+})
+
+describe('Workers AI', () => {
+  let emulator: OpenAiEmulator
+  beforeAll(async () => {
+    emulator = await startOpenAi({ server: 'workers-ai' })
+  })
+  afterAll(() => emulator.close())
+
+  it('finds its account in the secret or in its base', () => {
+    const url = (baseUrl: string, secret: string) => {
+      const call = chatCall(workersAi, { baseUrl, secret, model: '@cf/openai/gpt-oss-20b' }, inputOf('x'))
+      const encoded = chatOf(workersAi).encode(call)
+      return [encoded.url, encoded.headers['authorization']]
+    }
+    expect(url(workersAi.defaultBaseUrl, `${ACCOUNT}:token`)).toEqual([
+      `https://api.cloudflare.com/client/v4/accounts/${ACCOUNT}/ai/v1/chat/completions`,
+      'Bearer token',
+    ])
+    expect(url(`https://api.cloudflare.com/client/v4/accounts/${ACCOUNT}/ai/v1`, 'token')[1]).toBe('Bearer token')
+  })
+
+  it.each<[string, AttemptFaultCode, object?]>([
+    ['[[fail:429:3036]]', 'provider_quota_exhausted', { retryAfterMs: 3_600_000 }],
+    ['[[fail:429:3040]]', 'provider_unavailable'],
+    ['[[fail:400:5007]]', 'provider_rejected', { param: 'model' }],
+    ['[[fail:404:3042]]', 'provider_rejected', { param: 'model' }],
+    ['[[fail:400:5004]]', 'provider_rejected'],
+    ['[[fail:403:5018]]', 'provider_rejected', { param: 'model' }],
+    ['[[fail:408:3007]]', 'provider_timeout'],
+    ['[[fail:401:10000]]', 'provider_auth_failed'],
+    ['[[fail:413:3006]]', 'provider_rejected'],
+  ])('%s is %s', async (directive, code, more = {}) => {
+    const baseUrl = `${emulator.url}/client/v4/accounts/${ACCOUNT}/ai/v1`
+    const { outcome } = await complete(
+      workersAi,
+      { baseUrl, model: '@cf/openai/gpt-oss-20b' },
+      inputOf(`hello ${directive}`),
+    )
+    expect(outcome).toMatchObject({ kind: 'fault', code, ...more })
+  })
+})
+
+describe('AI Gateway', () => {
+  let emulator: OpenAiEmulator
+  const routed: TextProvider = { ...openAiText, chat: viaGateway(chatOf(openAiText)) }
+  const at = (secret = 'cf-aig=gw-token;sk-openai') => ({
+    baseUrl: gatewayBaseUrl({ account: ACCOUNT, gateway: 'main', origin: emulator.url }, 'openai') ?? '',
+    secret,
+    model: 'gpt-5-mini',
+  })
+  beforeAll(async () => {
+    emulator = await startOpenAi({ apiKeys: ['sk-openai'] })
+    emulator.control({ gatewayToken: 'gw-token' })
+  })
+  afterAll(() => emulator.close())
+
+  it('is a way to the provider, with both keys and a single try', async () => {
+    const encoded = chatOf(routed).encode(chatCall(routed, at(), inputOf('hello')))
+    expect(encoded.url).toBe(`${emulator.url}/v1/${ACCOUNT}/main/openai/chat/completions`)
+    expect(encoded.headers).toEqual({
+      authorization: 'Bearer sk-openai',
+      'cf-aig-authorization': 'Bearer gw-token',
+      'cf-aig-max-attempts': '1',
+    })
+    expect((await complete(routed, at(), inputOf('hello'))).outcome.kind).toBe('completed')
+    expect((await stream(routed, at(), inputOf('hello'))).end.fault).toBeNull()
+  })
+
+  it.each<[string, AttemptFaultCode]>([
+    ['[[guardrail:2016]]', 'content_rejected'],
+    ['[[guardrail:2017]]', 'content_rejected'],
+    ['[[guardrail:2003]]', 'provider_rate_limited'],
+    ['[[fail:429:insufficient_quota]]', 'provider_quota_exhausted'],
+  ])('tells its own errors from the provider’s: %s is %s', async (directive, code) => {
+    const { outcome } = await complete(routed, at(), inputOf(`hello ${directive}`))
+    expect(outcome).toMatchObject({ kind: 'fault', code })
+  })
+
+  it('without its token is shut', async () => {
+    expect((await complete(routed, at('sk-openai'), inputOf('hello'))).outcome).toMatchObject({
+      code: 'provider_auth_failed',
+      message: expect.stringContaining('AI Gateway'),
+    })
+  })
+
+  it('knows its addresses and its cache', () => {
+    const route = { account: 'a', gateway: 'g' }
+    expect(gatewayBaseUrl(route, 'gemini')).toBe('https://gateway.ai.cloudflare.com/v1/a/g/google-ai-studio')
+    expect(gatewayBaseUrl(route, 'ollama')).toBeNull()
+    expect(isFromGatewayCache(new Headers({ 'cf-aig-cache-status': 'HIT' }))).toBe(true)
+    expect(isFromGatewayCache(new Headers({ 'cf-aig-cache-status': 'MISS' }))).toBe(false)
+  })
+})
+
+describe('the list of providers of text', () => {
+  it('finds a model by its full name, whatever stands in it', () => {
+    expect(findChatModel('openai/gpt-5-mini')?.card.model).toBe('gpt-5-mini')
+    expect(findChatModel('workers-ai/@cf/openai/gpt-oss-20b')?.provider.id).toBe('workers-ai')
+    expect(findChatModel('vllm/Qwen/Qwen3-8B')?.card.model).toBe('Qwen/Qwen3-8B')
+    expect(findEmbedModel('openai/text-embedding-3-small')?.card.dimensions).toBe(1_536)
+    expect(findEmbedModel('ollama/nomic-embed-text')?.card.model).toBe('nomic-embed-text')
+    for (const name of ['openai/nothing', 'gpt-5-mini', 'vllm/', 'nobody/x', 'openai/text-embedding-3-small'])
+      expect(findChatModel(name)).toBeNull()
+  })
+
+  it('has every provider and model once, with sane cards', () => {
+    expect(new Set(TEXT_PROVIDERS.map(({ id }) => id)).size).toBe(TEXT_PROVIDERS.length)
+    for (const { chatModels, embedModels } of TEXT_PROVIDERS) {
+      expect(new Set(chatModels.map(({ model }) => model)).size).toBe(chatModels.length)
+      for (const { qualityRank, typicalMs } of [...chatModels, ...embedModels]) {
+        expect([1, 2, 3, 4, 5]).toContain(qualityRank)
+        expect(typicalMs).toBeGreaterThan(0)
+      }
+      for (const { contextTokens, maxOutputTokens } of chatModels)
+        if (contextTokens !== null && maxOutputTokens !== null)
+          expect(maxOutputTokens).toBeLessThanOrEqual(contextTokens)
+    }
+  })
+})
