@@ -91,7 +91,7 @@ async function handle(state: State, request: IncomingMessage, response: ServerRe
   if (wrong) return turnAway(state, exchange, problem(400, wrong))
   if (method === 'countTokens') {
     const inner = (body as { generateContentRequest?: GenerateBody }).generateContentRequest ?? (body as GenerateBody)
-    return void (await sendJson(response, 200, { totalTokens: promptTokensOf(inner) }))
+    return sendJson(response, 200, { totalTokens: promptTokensOf(inner) })
   }
   if (method === 'generateContent' || method === 'streamGenerateContent')
     return generate(state, exchange, body as GenerateBody)
@@ -114,8 +114,8 @@ async function models({ model: id, response }: Exchange): Promise<void> {
     outputTokenLimit: 65_536,
     supportedGenerationMethods: /embedding/.test(name) ? ['embedContent'] : ['generateContent', 'countTokens'],
   })
-  if (id === '') return void (await sendJson(response, 200, { models: listed.map(entry) }))
-  if (listed.includes(id)) return void (await sendJson(response, 200, entry(id)))
+  if (id === '') return sendJson(response, 200, { models: listed.map(entry) })
+  if (listed.includes(id)) return sendJson(response, 200, entry(id))
   await sendJson(response, 404, errorBody(problem(404, `Model is not found: models/${id} for api version v1`)))
 }
 
@@ -146,13 +146,13 @@ async function manage(
   const route = `${request.method} ${pathname.slice('/_emulator/'.length)}`
   if (route === 'GET stats') {
     const limit = query.get('calls')
-    return void (await sendJson(response, 200, state.ledger.stats(limit === null ? undefined : Number(limit))))
+    return sendJson(response, 200, state.ledger.stats(limit === null ? undefined : Number(limit)))
   }
   if (route === 'POST reset') {
     state.reset()
-    return void (await sendJson(response, 200, { ok: true }))
+    return sendJson(response, 200, { ok: true })
   }
-  if (route !== 'POST control') return void (await sendJson(response, 404, { error: 'Not found.' }))
+  if (route !== 'POST control') return sendJson(response, 404, { error: 'Not found.' })
   try {
     await sendJson(response, 200, control(state, (await readJson(request)) as GeminiControl))
   } catch (error) {

@@ -44,7 +44,7 @@ export interface GeminiStats {
   images: number
   inflight: number
   peakInflight: number
-  /** Calls turned away, by HTTP status; `cut` counts connections cut before acceptance. */
+  /** Calls turned away, by HTTP status; `cut` counts connections cut before acceptance, `blocked` prompts. */
   rejected: Record<string, number>
   /** How often each directive took part in a call. */
   directives: Record<string, number>
@@ -104,6 +104,15 @@ export class Ledger {
     return record
   }
 
+  /** A prompt that was blocked: looked at, but nothing was made for it, and nothing is billed. */
+  takeBack(record: CallRecord, now: number): void {
+    record.endedAt = now
+    this.#calls.splice(this.#calls.indexOf(record), 1)
+    this.#totals.accepted -= 1
+    this.#totals.inflight -= 1
+    this.countRejected('blocked')
+  }
+
   settle(record: CallRecord, now: number, ending: 'answered' | 'left' | 'cut'): void {
     if (record.endedAt !== null) return
     record.endedAt = now
@@ -117,7 +126,7 @@ export class Ledger {
     }
   }
 
-  countRejected(status: number | 'cut'): void {
+  countRejected(status: number | 'cut' | 'blocked'): void {
     this.#totals.rejected[status] = (this.#totals.rejected[status] ?? 0) + 1
   }
 

@@ -4,13 +4,13 @@ import type { Accepted } from './intake.ts'
 import { errorBody, problem } from './problems.ts'
 import type { Exchange, State } from './state.ts'
 
-/** Answers with JSON, laid out as the provider does, and resolves true when all of it went to the connection. */
-export function sendJson(response: ServerResponse, status: number, body: unknown): Promise<boolean> {
+/** Answers with JSON, laid out as the provider does; `onSent` once all of it went to the connection, before it closes. */
+export function sendJson(response: ServerResponse, status: number, body: unknown, onSent = () => {}): Promise<void> {
   const bytes = Buffer.from(typeof body === 'string' ? body : `${JSON.stringify(body, null, 2)}\n`)
   return new Promise((resolve) => {
-    if (response.destroyed || response.socket?.destroyed) return resolve(false)
-    response.once('finish', () => resolve(true))
-    response.once('close', () => resolve(false))
+    if (response.destroyed || response.socket?.destroyed) return resolve()
+    response.once('finish', onSent)
+    response.once('close', resolve)
     response.writeHead(status, {
       'content-type': 'application/json; charset=UTF-8',
       'content-length': String(bytes.length),
@@ -51,7 +51,7 @@ export async function endAnswer(
     response.write(bytes.subarray(0, cutAt), () => response.destroy())
     return
   }
-  if (await sendJson(response, 200, text)) settle('answered')
+  await sendJson(response, 200, text, () => settle('answered'))
 }
 
 const spoiltBody = (directives: Directives): unknown => {

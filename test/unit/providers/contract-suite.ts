@@ -39,6 +39,8 @@ export type Subject = {
   provider: Provider
   /** Bare names of the models to run; the first is used where one is enough. */
   models: [string, ...string[]]
+  /** The most images that one call makes, where that is fewer than three. */
+  countMax?: number
   start(): Promise<Stand>
   prompts: Prompts
 }
@@ -55,7 +57,7 @@ export const drive = async (provider: Provider, call: Call, options: Partial<Htt
 }
 
 /** The suite every provider passes unchanged. */
-export const describeProvider = ({ provider, models, start, prompts }: Subject): void => {
+export const describeProvider = ({ provider, models, countMax = 3, start, prompts }: Subject): void => {
   describe(`${provider.id}, as every provider,`, () => {
     let stand: Stand
     const secret = () => stand.secret
@@ -117,13 +119,14 @@ export const describeProvider = ({ provider, models, start, prompts }: Subject):
     })
 
     it('makes as many images as are asked for', async () => {
-      const outcome = await drive(provider, call(prompts.ok, {}, { count: 3 }))
-      expect(outcome.kind === 'done' && outcome.images.length).toBe(3)
+      const outcome = await drive(provider, call(prompts.ok, {}, { count: countMax }))
+      expect(outcome.kind === 'done' && outcome.images.length).toBe(countMax)
+      if (countMax < 3) expect(provider.refuses(models[0], { prompt: prompts.ok, count: 3 })).not.toBeNull()
     })
 
     it('lists a price that is a positive whole number of micros, or none', () => {
       for (const { model } of provider.models) {
-        const price = provider.listedPriceMicros(model, { prompt: prompts.ok, count: 2 })
+        const price = provider.listedPriceMicros(model, { prompt: prompts.ok, count: Math.min(2, countMax) })
         expect(price === null || (Number.isSafeInteger(price) && price > 0)).toBe(true)
       }
     })
