@@ -74,8 +74,8 @@ export const refusesGemini = (card: ChatCard, input: ChatInput): Refusal | null 
   if (known) return known
   if ((input.n ?? 1) > CANDIDATES_MAX)
     return { param: 'n', message: `${card.model} answers at most ${CANDIDATES_MAX} times.` }
-  if (generationOf(card.model) < 3 && wantsJson(input) && input.tools && input.tool_choice !== 'none')
-    return { param: 'response_format', message: `${card.model} does not keep to a format where it may call tools.` }
+  if (generationOf(card.model) < 3 && wantsJson(input) && input.tools)
+    return { param: 'response_format', message: `${card.model} does not keep to a format where it has tools.` }
   const conversation = conversationOf(card.model, input.messages)
   return conversation.ok ? null : conversation.refusal
 }
