@@ -41,9 +41,15 @@ export const LIMITS = {
   notBeforeMaxMs: 30 * 24 * 60 * 60 * 1000,
   attemptsDefault: 3,
   attemptsMax: 10,
+  /** Rate-limited attempts kept per job and model: enough to see how it began and how it goes; more than the backoff counts. */
+  rateLimitedAttemptsKept: 10,
   maxCostUsd: 10_000,
   /** Jobs waiting in one instance before `queue_full`. */
   queueDefault: 1_000_000,
+  /** Jobs of one batch: all are checked and admitted in one transaction, which must stay short. */
+  jobsPerBatch: 100,
+  /** Body of a batch: a hundred jobs of 40 KiB. Across RPC it travels whole, so far below the platform's 32 MiB. */
+  batchBodyBytes: 4 * 1024 * 1024,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
   /** The same in the answer to a submit, which must stay quick while many stand before it. */
@@ -93,6 +99,12 @@ export const LIMITS = {
   claimsPerTurn: 256,
   /** Silence of a lane after which the Instance asks it what became of its attempts. */
   leaseMs: 10_000,
+  /** A lane that reports all the time is asked this often whether it still knows all its attempts. */
+  laneCheckMs: 30_000,
+  /** Wait for a lane's answer to what became of its attempts, which it gives from memory, and for its verdict to be written. */
+  laneAnswerMs: 4_000,
+  /** A waiting job whose row cannot be read is looked at again after this time, until its deadline. */
+  unreadableRetryMs: 10 * 60 * 1000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */
@@ -133,6 +145,46 @@ export const LIMITS = {
   /** A model's track record is written at most this often. */
   trackRecordFlushMs: 10_000,
 
+  /** What credentials were used for is written at most this often: a crash loses no more of it. */
+  credentialUseFlushMs: 5_000,
+  /** Secrets sealed anew in one transaction, so that a turn of the actor stays short. */
+  resealsPerStep: 16,
+  /** Before a lane that did not take newer seals is told again. */
+  renewRetryMs: 5_000,
+  /** Lanes told at once. */
+  renewsAtOnce: 32,
+  // --------------------------------------------------------------------------------------------------- money
+  /** Largest budget: far below where integer micros lose precision, 9 billion US dollars. */
+  budgetUsd: 100_000_000,
+  /** Budgets of one instance; each is looked at in memory, and all are listed at once. */
+  budgetsPerInstance: 1_000,
+  projectsPerInstance: 1_000,
+  alertsPerBudget: 10,
+  /** Scopes that one answer of the ledger lists; the sums are over all of them. */
+  ledgerScopes: 1_000,
+  /** Longest that a job waits for its budget: longer than any month, so that the next window is always reached. */
+  budgetWaitMs: 32 * 24 * 60 * 60 * 1000,
+  /** Jobs that wait for their budget and are looked at in one turn, when there is room again. */
+  budgetLooksPerTurn: 64,
+  // ---------------------------------------------------------------------------------------------- dead letters
+  /** Dead letters looked at for one page or one step of a replay: a filter that matches little must not make a long turn. */
+  deadLettersPerScan: 5_000,
+  /** The oldest dead letters that one replay by filter, or one summary, covers: counting them over an index takes 20 ms. */
+  deadLettersPerReplay: 50_000,
+  /** Pace of a replay by filter, in jobs per minute: the default lets a provider recover, the maximum keeps a step below 100 jobs. */
+  replaysPerMinuteDefault: 600,
+  replaysPerMinuteMax: 6_000,
+  /** Replays by filter at work in one instance, and ended ones that are remembered. */
+  replaysOpen: 10,
+  replaysKept: 1_000,
+  /** Dead letters discarded in one call. */
+  discardsPerCall: 1_000,
+  /**
+   * How long after a generation a replay still fetches what the provider made instead of buying anew: Replicate deletes
+   * its files after an hour, and a replay must have time to run.
+   */
+  storedPointMs: 50 * 60 * 1000,
+
   // ------------------------------------------------------------------------------------------------- providers
   /** From request to response headers of one provider call. */
   providerTimeoutMs: 120_000,
@@ -155,6 +207,26 @@ export const LIMITS = {
   imageSideMax: 16_384,
   artifactFetchTimeoutMs: 60_000,
   cancelTimeoutMs: 10_000,
+  /**
+   * Pictures that are checked are held in memory, and decoded there one at a time. An actor has 128 MB: room for the files
+   * of `checksPerLane` pictures, and for one decoder at work.
+   */
+  checksPerLane: 2,
+  checkedBytes: 20 * 1024 * 1024,
+  /** Larger ones are not decoded. Beyond 2048 × 2048, the most that most models make, for shapes that are rounded up. */
+  checkedPixels: 4_718_592,
+  /** Scanlines of a PNG, which the decoder holds three times over: `checkedPixels` in four samples of a byte. */
+  checkedPngBytes: 20 * 1024 * 1024,
+  /** Samples of a JPEG, of which each costs the decoder 12 bytes: `checkedPixels` with halved colours, half of them without. */
+  checkedJpegSamples: 7_077_888,
+  /** Passes of a progressive JPEG; encoders use about ten, and each walks over the whole picture. */
+  checkedScans: 64,
+  /** Share by which a picture's shape may differ from the asked ratio: models round sides to multiples of 16 to 64. */
+  aspectRatioTolerance: 0.05,
+  /** Levels of 255 within which a channel counts as one colour: the noise of a lossy encoder stays below. */
+  blankSpread: 8,
+  /** Standard deviation in levels, over all channels, below which a picture shows nothing: five stray pixels in a million. */
+  blankDeviation: 1,
   /** A signed artifact URL stays good at least this long, at most twice as long: its expiry is rounded so caches can keep it. */
   artifactUrlMs: 60 * 60 * 1000,
 
@@ -164,8 +236,35 @@ export const LIMITS = {
   subscribersPerInstance: 10_000,
   /** Events sent to one subscriber in one go while it catches up. */
   replayEvents: 500,
+  /** What may wait for a slow reader of a stream before it is dropped: a go of catching up always fits. */
+  streamBacklogBytes: 4 * 1024 * 1024,
+  /** What a socket is sent while its client says nothing; the platform does not show how much of it is still under way. */
+  socketUnheardBytes: 16 * 1024 * 1024,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
+
+  // ------------------------------------------------------------------------------------------- usage and the log
+  /** Bins of a sketch of durations: at an error of 1 % they span from 21 ms to ten minutes, or any other ratio of 28,000. */
+  sketchBins: 512,
+  /** Kinds of tokens in one row of usage; providers tell apart about ten. */
+  tokenKinds: 32,
+  /** Rows of the present hour that are kept in memory, so that a settlement reads none: about 2 KB each. */
+  usageRowsInMemory: 1_000,
+  /** Rows of past hours that one transaction adds to their days. */
+  usageFoldRows: 256,
+  /** Hours older than this are dropped, days never. */
+  usageHoursKeepMs: 92 * 24 * 60 * 60 * 1000,
+  /** Longest span of one question: as many buckets as a page of figures can show. */
+  usageHoursSpanMs: 31 * 24 * 60 * 60 * 1000,
+  usageDaysSpanMs: 366 * 24 * 60 * 60 * 1000,
+  /** Rows added up for one answer on the actor's only thread: a tenth of a millisecond each where their sketches are full. */
+  usageRowsRead: 5_000,
+  /** Lines that are no job's event and are kept; the oldest go first. */
+  logLines: 20_000,
+  /** Lines looked at for one page of a filtered log: a filter that matches little must not scan millions in one turn. */
+  logScan: 5_000,
+  /** Jobs of one request id whose lines are told, the newest: a batch makes up to a hundred. */
+  logJobsPerRequest: 100,
 
   // --------------------------------------------------------------------------------------------- administration
   nameCharacters: 64,
@@ -176,4 +275,15 @@ export const LIMITS = {
   instancesPerPage: 100,
   /** R2 deletes up to a thousand keys a call. */
   deleteKeysPerStep: 1_000,
+
+  // ---------------------------------------------------------------------------------------------------- prices
+  /** Prices of its own that an instance may hold: several times what all lists hold together. */
+  pricesPerInstance: 1_000,
+  /** Of a million tokens or one unit. The dearest model listed asks 600 USD a million; more is a slip of the decimal point. */
+  rateMaxUsd: 10_000,
+  /** Ten times the longest context window offered. */
+  tierTokensMax: 10_000_000,
+  tiersPerPrice: 4,
+  imageRatesPerPrice: 64,
+  priceSourceCharacters: 256,
 } as const

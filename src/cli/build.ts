@@ -18,6 +18,8 @@ import { CommandError, ROOT, runCommand } from './command.ts'
 export type Bundle = {
   name: string
   script: string
+  /** Compiled modules that the script imports, by file name. */
+  wasm: Record<string, Uint8Array<ArrayBuffer>>
   compatibilityDate: string
   compatibilityFlags: string[]
   durableObjects: Record<string, string>
@@ -40,9 +42,14 @@ const KEEP_MS = 60 * 60 * 1000
 export const build = async (): Promise<Bundle> => {
   const folder = join(DIST, hashOfSources())
   if (!existsSync(folder)) await make(folder)
-  const { script, ...description } = JSON.parse(readFileSync(join(folder, DESCRIPTION), 'utf8')) as Bundle
-  return { ...description, script: readFileSync(join(folder, script), 'utf8') }
+  const { script, ...description } = JSON.parse(readFileSync(join(folder, DESCRIPTION), 'utf8')) as Described
+  const modules = readdirSync(folder).filter((name) => name.endsWith('.wasm'))
+  const wasm = Object.fromEntries(modules.map((name) => [name, new Uint8Array(readFileSync(join(folder, name)))]))
+  return { ...description, script: readFileSync(join(folder, script), 'utf8'), wasm }
 }
+
+/** As it lies on disk: the script's file name, and the modules beside it. */
+type Described = Omit<Bundle, 'wasm'>
 
 const hashOfSources = (): string => {
   const files = [
@@ -114,7 +121,7 @@ type Configuration = {
   vars: Record<string, unknown>
 }
 
-const describe = async (): Promise<Bundle> => {
+const describe = async (): Promise<Described> => {
   const { unstable_readConfig: readConfig, unstable_splitSqlQuery: splitSql } = await import('wrangler')
   const config: Configuration = readConfig({ config: join(ROOT, 'wrangler.toml'), env: '' }, { hideWarnings: true })
   const migrations = join(ROOT, 'migrations')

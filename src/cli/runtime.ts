@@ -75,7 +75,7 @@ const workers = (bundle: Bundle, settings: Settings): MiniflareOptions['workers'
       name: bundle.name,
       compatibilityDate: bundle.compatibilityDate,
       compatibilityFlags: bundle.compatibilityFlags,
-      manifest: oneModule(bundle.script),
+      manifest: modulesOf(bundle.script, bundle.wasm),
       env,
       exports: Object.fromEntries(actors),
     },
@@ -95,14 +95,17 @@ const egress = (compatibilityDate: string): WorkerOptions => ({
   config: {
     name: 'egress',
     compatibilityDate,
-    manifest: oneModule('export default { fetch: (request, env) => env.PUBLIC.fetch(request) }'),
+    manifest: modulesOf('export default { fetch: (request, env) => env.PUBLIC.fetch(request) }'),
     env: { PUBLIC: { type: 'network', allow: ['public'], deny: [], tlsOptions: { trustBrowserCas: true } } },
   },
 })
 
-const oneModule = (contents: string) => ({
+const modulesOf = (script: string, wasm: Bundle['wasm'] = {}) => ({
   mainModule: 'worker.js',
-  modules: { 'worker.js': { type: 'esm' as const, contents } },
+  modules: {
+    'worker.js': { type: 'esm' as const, contents: script },
+    ...Object.fromEntries(Object.entries(wasm).map(([name, contents]) => [name, { type: 'wasm' as const, contents }])),
+  },
 })
 
 /** Keeps wrangler's table of what was applied, so `wrangler d1 migrations` and this agree on the same database. */

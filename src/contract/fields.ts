@@ -69,6 +69,22 @@ export const Timestamp = v.pipe(
   v.check((text) => Number.isFinite(Date.parse(text)) && isDay(text.slice(0, 10)), 'must be a time that exists'),
 )
 
+/** Names only: an offset such as +01:00 knows no summer time. */
+const isTimeZone = (name: string): boolean => {
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone !== ''
+  } catch {
+    return false
+  }
+}
+
+export const TimeZone = v.pipe(
+  v.string(),
+  v.maxLength(64),
+  v.regex(/^[A-Za-z][A-Za-z0-9_+/-]*$/, 'must be the name of a time zone such as Europe/Berlin'),
+  v.check(isTimeZone, 'must be a time zone of the IANA list'),
+)
+
 export const Metadata = v.pipe(
   record(
     v.pipe(
@@ -89,6 +105,13 @@ export const ModelName = v.pipe(
   v.string(),
   v.maxLength(128),
   v.regex(/^[a-z0-9-]+\/[A-Za-z0-9@][A-Za-z0-9._:/-]*$/, 'must be written provider/model'),
+)
+
+/** A model as a price list names it, without the provider; `*` is all that have no name of their own. */
+export const PricedModel = v.pipe(
+  v.string(),
+  v.maxLength(128),
+  v.regex(/^(?:\*|@?[A-Za-z0-9][A-Za-z0-9._:@/-]*)$/, 'must be the name of a model'),
 )
 
 export const integer = (low: number, high: number) =>

@@ -25,6 +25,10 @@ export const InstanceId = v.pipe(
 
 export const JobId = v.pipe(v.string(), v.regex(/^job_[0-9A-HJKMNP-TV-Z]{26}$/, 'must be a job id'))
 
+export const BatchId = v.pipe(v.string(), v.regex(/^batch_[0-9A-HJKMNP-TV-Z]{26}$/, 'must be a batch id'))
+
+export const ReplayId = v.pipe(v.string(), v.regex(/^replay_[0-9A-HJKMNP-TV-Z]{26}$/, 'must be a replay id'))
+
 /**
  * `art_{job}_{attempt}_{index}`: the artifact's place is readable from its id, so serving it needs no look-up. Rate limits
  * cost no attempt, so a job of long patience may count thousands.

@@ -22,11 +22,42 @@ export const ASPECT_RATIOS = [
   '16:10',
 ] as const
 
+const flag = v.boolean('must be true or false')
+
 const Prompt = v.pipe(
   v.string('must be text'),
   v.minLength(1, 'must not be empty'),
   v.maxLength(LIMITS.promptCharacters, `must be at most ${LIMITS.promptCharacters} characters`),
 )
+
+/** What is looked at before a picture is stored. Only what is named is checked. */
+const NamedChecks = strictObject({
+  /** The bytes are a whole picture. */
+  decode: v.optional(flag),
+  /** It shows something. */
+  not_blank: v.optional(flag),
+  /** It has the asked `size`, or about the asked `aspect_ratio`. */
+  dimensions: v.optional(flag),
+  /** It has the asked `format`. */
+  format: v.optional(flag),
+  min_bytes: v.optional(integer(1, LIMITS.checkedBytes)),
+  /** Pixels. */
+  min_width: v.optional(integer(1, LIMITS.imageSideMax)),
+  min_height: v.optional(integer(1, LIMITS.imageSideMax)),
+})
+export type NamedChecks = v.InferOutput<typeof NamedChecks>
+
+const eitherChecks = v.union([flag, NamedChecks])
+
+/** `true` is everything that needs no number. What is wrong with an object is told by its field, which a union cannot. */
+export const ImageChecks: typeof eitherChecks = {
+  ...eitherChecks,
+  '~run'(dataset, config) {
+    const isNamed = typeof dataset.value === 'object' && dataset.value !== null
+    return isNamed ? NamedChecks['~run'](dataset, config) : eitherChecks['~run'](dataset, config)
+  },
+}
+export type ImageChecks = v.InferOutput<typeof ImageChecks>
 
 export const ImageInput = v.pipe(
   strictObject({
@@ -51,6 +82,7 @@ export const ImageInput = v.pipe(
     format: v.optional(v.picklist(['png', 'jpeg', 'webp'], 'must be png, jpeg or webp')),
     quality: v.optional(v.picklist(['draft', 'standard', 'high'], 'must be draft, standard or high')),
     style: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(LIMITS.nameCharacters))),
+    checks: v.optional(ImageChecks),
     provider_options: v.optional(record(v.pipe(v.string(), v.maxLength(LIMITS.nameCharacters)), JsonObject)),
   }),
   v.forward(
@@ -62,6 +94,18 @@ export type ImageInput = v.InferOutput<typeof ImageInput>
 
 export const CONTENT_TYPES = ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/avif'] as const
 
+/** What was checked of a stored picture: `true` where it held, null where it could not be judged. */
+const CheckResults = v.object({
+  decode: v.exactOptional(v.nullable(v.literal(true))),
+  not_blank: v.exactOptional(v.nullable(v.literal(true))),
+  dimensions: v.exactOptional(v.nullable(v.literal(true))),
+  format: v.exactOptional(v.nullable(v.literal(true))),
+  min_bytes: v.exactOptional(v.literal(true)),
+  min_width: v.exactOptional(v.literal(true)),
+  min_height: v.exactOptional(v.literal(true)),
+})
+export type CheckResults = v.InferOutput<typeof CheckResults>
+
 /** One stored picture. `sha256` is lower-case hex of the bytes; width and height are read from them. */
 export const ImageArtifact = v.object({
   artifact: v.string(),
@@ -72,8 +116,13 @@ export const ImageArtifact = v.object({
   sha256: v.string(),
   seed: v.nullable(v.number()),
   safe: v.boolean(),
+  checks: v.exactOptional(CheckResults),
 })
 export type ImageArtifact = v.InferOutput<typeof ImageArtifact>
 
-export const ImageOutput = v.object({ images: v.array(ImageArtifact) })
+/** A picture that was paid for and left out, by its place in the provider's answer, counted from 0. */
+const LeftOut = v.object({ index: v.number(), code: v.literal('content_rejected'), message: v.string() })
+export type LeftOut = v.InferOutput<typeof LeftOut>
+
+export const ImageOutput = v.object({ images: v.array(ImageArtifact), left_out: v.exactOptional(v.array(LeftOut)) })
 export type ImageOutput = v.InferOutput<typeof ImageOutput>

@@ -1,7 +1,10 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
-import { integer, ModelName, Name, record, strictObject, Timestamp } from './fields.ts'
+import { BudgetPolicy } from './budget.ts'
+import { CredentialLimits, CredentialLive, CredentialUsage } from './credential.ts'
+import { integer, ModelName, Name, record, strictObject, Timestamp, TimeZone } from './fields.ts'
 import { InstanceId } from './ids.ts'
+import { ImageChecks } from './image.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
@@ -12,6 +15,8 @@ export const InstanceConfig = strictObject({
       'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
     }),
   ),
+  /** Checks of a job's pictures where its input names none. */
+  default_checks: v.optional(strictObject({ 'image.generate': v.optional(ImageChecks) })),
   /** Shares of projects within a priority; 1 where a project has none. */
   project_weights: v.optional(
     v.pipe(
@@ -22,8 +27,17 @@ export const InstanceConfig = strictObject({
       ),
     ),
   ),
+  prices: v.optional(
+    strictObject({
+      /** Whether listed prices that nobody has confirmed may be billed; otherwise they count as unknown. */
+      allow_unverified: v.optional(v.boolean('must be true or false')),
+    }),
+  ),
   /** Jobs that may wait at once. */
   queue_bound: v.optional(integer(1, LIMITS.queueDefault)),
+  /** IANA name; the calendar of budgets. UTC without one. */
+  time_zone: v.optional(TimeZone),
+  budget: v.optional(BudgetPolicy),
 })
 export type InstanceConfig = v.InferOutput<typeof InstanceConfig>
 
@@ -162,12 +176,16 @@ export const CredentialRequest = strictObject({
     v.regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, since it travels in a header'),
   ),
   weight: v.optional(integer(0, 1_000)),
+  limits: v.optional(CredentialLimits),
 })
 export const CredentialPatch = strictObject({
   secret: v.optional(CredentialRequest.entries.secret),
   weight: v.optional(integer(0, 1_000)),
   enabled: v.optional(v.boolean('must be true or false')),
+  limits: v.optional(CredentialLimits),
 })
+/** What `CredentialPatch` checks, as it crosses RPC. */
+export type CredentialChange = v.InferOutput<typeof CredentialPatch>
 
 export const Credential = v.object({
   name: v.string(),
@@ -177,6 +195,11 @@ export const Credential = v.object({
   /** Why Switchyard switched it off, or null. Enabling it again clears this. */
   disabled_reason: v.nullable(v.string()),
   breaker: BreakerView,
+  limits: CredentialLimits,
+  live: CredentialLive,
+  usage: CredentialUsage,
+  /** Id of the master key under which the secret is sealed. */
+  key_id: v.string(),
   /** Last four characters of the secret, or null where it is too short to show any. */
   hint: v.nullable(v.string()),
   created_at: v.string(),

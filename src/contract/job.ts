@@ -3,6 +3,7 @@ import { LIMITS } from '../limits.ts'
 import { ATTEMPT_FAULT_CODES } from './fault.ts'
 import { integer, Metadata, ModelName, Name, strictObject, Timestamp, Usd } from './fields.ts'
 import { ImageInput, ImageOutput } from './image.ts'
+import { JobPrice } from './price.ts'
 
 export const STATUSES = ['scheduled', 'queued', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type Status = (typeof STATUSES)[number]
@@ -94,9 +95,17 @@ export const JobRecord = v.object({
   model: v.nullable(v.string()),
   progress: v.number(),
   attempts: v.array(AttemptView),
+  /** Attempts that were made and are not shown: a rate limit met again and again. */
+  attempts_left_out: v.number(),
   /** Models that could have been asked and were not, with the reason. */
   skipped: v.array(v.object({ model: v.string(), reason: v.string() })),
   cost_usd: v.nullable(v.number()),
+  /** Held of the budgets now; null where nothing is. */
+  held_usd: v.nullable(v.number()),
+  /** Expected price of the attempt under way or next; null where nobody knows. */
+  estimate_usd: v.nullable(v.number()),
+  /** What the job was judged by on `model`; null where no price is known. */
+  price: v.nullable(JobPrice),
   usage: v.nullable(v.object({ images: v.number() })),
   timing: v.object({
     queued_ms: v.nullable(v.number()),
@@ -105,6 +114,12 @@ export const JobRecord = v.object({
     total_ms: v.nullable(v.number()),
   }),
   queue: v.nullable(QueueView),
+  /** The batch it was submitted with, or null. */
+  batch: v.nullable(v.string()),
+  /** How often it was replayed. */
+  replays: v.number(),
+  /** When it was taken off the dead letters, or null. */
+  discarded_at: v.nullable(v.string()),
   metadata: v.record(v.string(), v.string()),
   request_id: v.string(),
   created_at: v.string(),
@@ -114,13 +129,14 @@ export const JobRecord = v.object({
 })
 export type JobRecord = v.InferOutput<typeof JobRecord>
 
-const Urls = v.object({ get: v.string(), cancel: v.string(), events: v.string() })
+const Urls = v.object({ get: v.string(), cancel: v.string(), replay: v.string(), events: v.string() })
 
 /** The job as a client sees it. */
 export const Job = v.object({
   ...JobRecord.entries,
   output: v.nullable(
     v.object({
+      ...ImageOutput.entries,
       images: v.array(v.object({ ...ImageOutput.entries.images.item.entries, url: v.nullable(v.string()) })),
     }),
   ),

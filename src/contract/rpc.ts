@@ -1,5 +1,6 @@
 import type { Fault } from './fault.ts'
 import type { ImageOutput } from './image.ts'
+import type { PriceSnapshot } from './price.ts'
 
 /** What the Worker, the Instance and its lanes say to each other. Additive only: versions mix during a rollout. */
 
@@ -20,6 +21,12 @@ export type Caller = {
 /** A secret at rest: AES-256-GCM, opened only where the call is made. Base64 text. */
 export type SealedSecret = { keyId: string; iv: string; ciphertext: string }
 
+/**
+ * A credential's secret as it is sealed now. `secret` counts the secrets that operators ever set in the instance: a higher
+ * one is newer. Sealing the same one anew, under another master key, does not change it.
+ */
+export type CredentialSecret = { identity: string; sealed: SealedSecret; secret: number }
+
 /** What is left of a limit that a client runs into: `RateLimit` of the IETF draft. Times in seconds. */
 export type Quota = { name: string; limit: number; windowS: number | null; left: number; resetS: number | null }
 
@@ -37,8 +44,11 @@ export type Assignment = {
   input: string
   baseUrl: string
   timeoutMs: number
-  credential: { identity: string; sealed: SealedSecret }
+  /** `secret` as in `CredentialSecret`; assignments of older versions have none. */
+  credential: { identity: string; sealed: SealedSecret; secret?: number }
   maxCostMicros: number | null
+  /** What the job was judged by on this model, or null where no price is known; left out by versions that kept none. */
+  price?: PriceSnapshot | null
   deadlineAtMs: number
   /** JSON of a `Resume`, where an earlier attempt got somewhere. */
   resume: string | null
@@ -61,6 +71,8 @@ export type AttemptEnd = {
   resume: string | null
   /** What the provider's rate headers said, where they did. */
   rate?: RateHint
+  /** Tokens by kind, such as `input`, as the provider counted them. */
+  tokens?: Record<string, number>
 }
 
 /** What the provider's rate headers said: calls left, and until when that counts. */

@@ -1,6 +1,6 @@
 import { LIMITS } from '../limits.ts'
 import { type Adaptive, inForce, initialAdaptive, narrow, widen } from './adaptive.ts'
-import { nextTokenAt, type Rate, reachOf, spacingOf, takeToken, tokensLeft } from './token-bucket.ts'
+import { fillOf, nextTokenAt, type Rate, reachOf, spacingOf, takeToken, tokensLeft } from './token-bucket.ts'
 
 /**
  * Whether a call may go out now. Several limiters stand before a call, those of its provider and of its model; each has a
@@ -55,6 +55,14 @@ export const readyAt = ({ rules, load }: Limiter, tokens: number, now: number): 
 /** Calls that may run at once, as narrowed; infinite without a limit. */
 export const slotsOf = ({ rules, load }: Limiter): number =>
   rules.concurrency === null ? Number.POSITIVE_INFINITY : inForce(rules.concurrency, load.adaptive)
+
+/** What is left of a limiter, 0…1: how full its emptiest bucket is, times the share of the limits that is in force. */
+export const shareLeft = ({ rules, load }: Limiter, now: number): number =>
+  load.adaptive.share *
+  rules.rates.reduce(
+    (least, rate) => Math.min(least, fillOf(load.fullAtMs[rate.id] ?? 0, rateInForce(rate, load), now)),
+    1,
+  )
 
 /** Time between two calls at the tightest rate, in ms; 0 without one. */
 export const paceOf = ({ rules, load }: Limiter, tokens: number): number =>

@@ -7,7 +7,8 @@ import { LIMITS } from '../limits.ts'
 export type Breaker =
   | { state: 'closed'; failures: number }
   | { state: 'open'; untilMs: number; openings: number }
-  | { state: 'half_open'; openings: number; probing: boolean }
+  /** `holder` made the call that probes; absent where an earlier version let it out. */
+  | { state: 'half_open'; openings: number; probing: boolean; holder?: string }
 
 export const initialBreaker = (): Breaker => ({ state: 'closed', failures: 0 })
 
@@ -31,19 +32,22 @@ const opened = (openings: number, now: number, firstMs: number = LIMITS.breakerO
   openings: openings + 1,
 })
 
-/** Whether a call may go out, and what the breaker is then. While open, `untilMs` says when to ask again. */
+/** Whether a call of `holder` may go out, and what the breaker is then. While open, `untilMs` says when to ask again. */
 export const passBreaker = (
   breaker: Breaker,
   now: number,
+  holder = '',
 ): { passes: true; breaker: Breaker } | { passes: false; untilMs: number | null } => {
   if (breaker.state === 'closed') return { passes: true, breaker }
   // A time farther off than it ever stays open comes from a clock that was set back.
   if (breaker.state === 'open' && now < breaker.untilMs && breaker.untilMs <= now + LIMITS.breakerOpenMaxMs)
     return { passes: false, untilMs: breaker.untilMs }
   if (breaker.state === 'half_open' && breaker.probing) return { passes: false, untilMs: null }
-  return { passes: true, breaker: { state: 'half_open', openings: breaker.openings, probing: true } }
+  return { passes: true, breaker: { state: 'half_open', openings: breaker.openings, probing: true, holder } }
 }
 
-/** The probe ended without a verdict, as a canceled one does: the next call probes. */
-export const releaseProbe = (breaker: Breaker): Breaker =>
-  breaker.state === 'half_open' ? { ...breaker, probing: false } : breaker
+/** The probe of `holder` ended without a verdict, as a canceled one does: the next call probes. Another's goes on. */
+export const releaseProbe = (breaker: Breaker, holder: string): Breaker =>
+  breaker.state === 'half_open' && breaker.probing && (breaker.holder ?? holder) === holder
+    ? { state: 'half_open', openings: breaker.openings, probing: false }
+    : breaker

@@ -1,3 +1,45 @@
+import { admit, type Limiter, shareLeft } from './admission.ts'
+
+/** A credential that could be used now, as far as breakers go: its share of the calls, and what stands before a call of it. */
+export type Contender = { weight: number; limiter: Limiter }
+
+export type Choice<T> =
+  | { chosen: T }
+  | { chosen: null; waitingFor: 'concurrency' | 'provider_rate'; limit: string; untilMs: number | null }
+
+/** Whoever has room stays in the draw, however empty its bucket is. */
+const LEAST_SHARE = 1 / 1024
+
+/**
+ * One of several by weight and by what is left of its own rate, so that calls flow to where the room is; only among those
+ * that have room for `tokens`. `random` is 0…1. Where none has room: which of them has it first, and from when, if that
+ * is known. Null where none has a weight.
+ */
+export const chooseCredential = <T extends Contender>(
+  items: readonly T[],
+  tokens: number,
+  now: number,
+  random: number,
+): Choice<T> | null => {
+  const open: { item: T; weight: number }[] = []
+  let first: (Choice<T> & { chosen: null }) | null = null
+  for (const item of items) {
+    if (item.weight <= 0) continue
+    const admission = admit([item.limiter], tokens, now)
+    if (admission.admitted) {
+      open.push({ item, weight: item.weight * Math.max(LEAST_SHARE, shareLeft(item.limiter, now)) })
+    } else if (first === null || isSooner(admission.untilMs, first.untilMs)) {
+      const { waitingFor, limit, untilMs } = admission
+      first = { chosen: null, waitingFor, limit, untilMs }
+    }
+  }
+  const picked = pickByWeight(open, random)
+  return picked ? { chosen: picked.item } : first
+}
+
+/** A time that nobody knows comes after every other. */
+const isSooner = (a: number | null, b: number | null): boolean => a !== null && (b === null || a < b)
+
 /** One of several by weight; `random` is 0…1. Null where there is none with a weight above zero. */
 export const pickByWeight = <T extends { weight: number }>(items: readonly T[], random: number): T | null => {
   const total = items.reduce((sum, item) => sum + item.weight, 0)

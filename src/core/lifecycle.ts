@@ -16,7 +16,7 @@ export type Job = {
   /** Attempts begun, and those of them that count against `maxAttempts`. */
   attempt: number
   counted: number
-  /** From what the next attempt goes on without calling the provider anew; opaque here. */
+  /** From what the next attempt goes on without calling the provider anew; opaque here. A failed job keeps its last. */
   resume: string | null
   fault: Fault | null
   startedAtMs: number | null
@@ -43,8 +43,14 @@ export type JobEvent =
     }
   /** Another model takes a waiting job: its own provider cannot be called. */
   | { type: 'rerouted'; model: string; fault: Fault }
+  /** A waiting job may not begin before this time. */
+  | { type: 'postponed'; dueAtMs: number }
+  /** Switchyard itself lets it go no further. */
+  | { type: 'refused'; fault: Fault }
   | { type: 'cancel' }
   | { type: 'deadline' }
+  /** A failed job runs again, on `model`; `resume` is what it may go on from, or null. */
+  | { type: 'replay'; model: string; resume: string | null }
 
 export type Step = { job: Job; emit: { type: DurableEvent; data: { [key: string]: string | number | null } } | null }
 
@@ -54,7 +60,7 @@ export const ARROWS: Record<Status, readonly Status[]> = {
   queued: ['running', 'failed', 'canceled'],
   running: ['queued', 'succeeded', 'failed', 'canceled'],
   succeeded: [],
-  failed: [],
+  failed: ['queued'],
   canceled: [],
 }
 
@@ -71,6 +77,10 @@ export const step = (job: Job, policy: Policy, event: JobEvent, now: number): St
       return job.status === 'running' ? afterFault(job, policy, event, now) : null
     case 'rerouted':
       return job.status === 'queued' ? rerouted(job, event.model, event.fault) : null
+    case 'postponed':
+      return job.status === 'queued' ? { job: { ...job, dueAtMs: event.dueAtMs }, emit: null } : null
+    case 'refused':
+      return ended(job, 'failed', event.fault, now)
     case 'cancel':
       return ended(job, 'canceled', { code: 'canceled', message: 'The job was canceled.', source: 'switchyard' }, now)
     case 'deadline':
@@ -79,7 +89,10 @@ export const step = (job: Job, policy: Policy, event: JobEvent, now: number): St
         'failed',
         { code: 'deadline_exceeded', message: 'The job did not end before its deadline.', source: 'switchyard' },
         now,
+        job.resume,
       )
+    case 'replay':
+      return job.status === 'failed' ? replayed(job, event.model, event.resume) : null
   }
 }
 
@@ -93,15 +106,22 @@ const rerouted = (job: Job, model: string, fault: Fault): Step => ({
   emit: { type: 'job.fallback', data: { code: fault.code, message: fault.message, from: job.model, to: model } },
 })
 
+/** Attempts are numbered on, and those that count begin anew. The first start stays: it is the job's. */
+const replayed = (job: Job, model: string, resume: string | null): Step => ({
+  job: { ...job, status: 'queued', dueAtMs: null, model, counted: 0, resume, fault: null, endedAtMs: null },
+  emit: { type: 'job.replayed', data: { model, attempts: job.attempt } },
+})
+
 const ended = (
   job: Job,
   status: 'succeeded' | 'failed' | 'canceled',
   fault: Fault | null,
   now: number,
+  resume: string | null = null,
 ): Step | null => {
   if (!ARROWS[job.status].includes(status)) return null
   return {
-    job: { ...job, status, fault, dueAtMs: null, resume: null, endedAtMs: now },
+    job: { ...job, status, fault, dueAtMs: null, resume, endedAtMs: now },
     emit: { type: `job.${status}`, data: fault ? { code: fault.code, message: fault.message } : {} },
   }
 }
@@ -112,10 +132,10 @@ const afterFault = (
   event: Extract<JobEvent, { type: 'failed' }>,
   now: number,
 ): Step | null => {
-  const counted = job.counted + (countsAsAttempt(event.attempt.code) ? 1 : 0)
+  const counted = job.counted + (countsAsAttempt(event.attempt) ? 1 : 0)
   const failedJob: FailedJob = { ...policy, attempts: counted, earlier: event.earlier }
   const decision = decide(failedJob, event.attempt, event.alternatives, now, event.jitter)
-  if (decision.next === 'fail') return ended({ ...job, counted }, 'failed', event.fault, now)
+  if (decision.next === 'fail') return ended({ ...job, counted }, 'failed', event.fault, now, event.resume)
   const falls = decision.next === 'fallback'
   const waiting: Job = {
     ...job,

@@ -15,7 +15,7 @@ export const FAULT_TABLE: Record<
   { retry: Retry; fallback: Fallback; breaker: Breaker; bought: 'nothing' | 'unknown' }
 > = {
   provider_rate_limited: { retry: 'after_reset', fallback: 'if_sooner', breaker: 'slows', bought: 'nothing' },
-  provider_quota_exhausted: { retry: 'no', fallback: 'yes', breaker: 'opens', bought: 'nothing' },
+  provider_quota_exhausted: { retry: 'next_credential', fallback: 'yes', breaker: 'opens', bought: 'nothing' },
   provider_auth_failed: { retry: 'next_credential', fallback: 'yes', breaker: 'disables', bought: 'nothing' },
   provider_unavailable: { retry: 'backoff', fallback: 'yes', breaker: 'counts', bought: 'nothing' },
   provider_timeout: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
@@ -52,11 +52,16 @@ export type AttemptFault = {
   resumable: boolean
   /** True where the provider has another credential that is good. */
   otherCredential: boolean
+  /** True where the refused secret has been replaced since: the attempt goes on with the new one at once. */
+  secretReplaced?: boolean
+  /** True where another credential has room: what one account refuses for now, the other may take at once. */
+  roomElsewhere?: boolean
 }
 
 /** Models not yet tried that accept the input, best first, with the time from which each could start. */
 export type Alternative = { model: string; readyAtMs: number }
 
+/** `dueAtMs` is a whole millisecond: the database keeps no other. */
 export type Decision =
   | { next: 'retry'; dueAtMs: number }
   | { next: 'fallback'; model: string; dueAtMs: number }
@@ -68,8 +73,15 @@ export const backoffMs = (attempts: number, jitter: number): number =>
     Math.min(LIMITS.backoffBaseMs * 2 ** Math.min(attempts - 1, 16), LIMITS.backoffMaxMs) * (0.8 + 0.4 * jitter),
   )
 
-/** Rate limits cost no attempt: the provider did nothing. They end with the deadline. */
-export const countsAsAttempt = (code: AttemptFaultCode): boolean => code !== 'provider_rate_limited'
+/**
+ * Rate limits cost no attempt: the provider did nothing. They end with the deadline. Nor does the refusal of a secret that
+ * was replaced while the attempt was under way; it ends with the last replacement.
+ */
+export const countsAsAttempt = (failed: Pick<AttemptFault, 'code' | 'secretReplaced'>): boolean =>
+  failed.code !== 'provider_rate_limited' && !isReplaced(failed)
+
+const isReplaced = (failed: Pick<AttemptFault, 'code' | 'secretReplaced'>): boolean =>
+  failed.code === 'provider_auth_failed' && failed.secretReplaced === true
 
 export const decide = (
   job: FailedJob,
@@ -79,7 +91,9 @@ export const decide = (
   jitter: number,
 ): Decision => {
   const retryAt = retryTime(job, failed, now, jitter)
-  const inTime = mayFallBack(job, failed) ? alternatives.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
+  // A token bucket is ready at a fraction of a millisecond; a job is due at a whole one, not before it.
+  const whole = alternatives.map(({ model, readyAtMs }) => ({ model, readyAtMs: Math.ceil(readyAtMs) }))
+  const inTime = mayFallBack(job, failed) ? whole.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
   const other = inTime.find((item) => retryAt === null || prefersOther(job, failed, item, retryAt))
   if (other) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
   return retryAt === null ? { next: 'fail' } : { next: 'retry', dueAtMs: retryAt }
@@ -87,10 +101,12 @@ export const decide = (
 
 /** Null where a retry is not allowed or would come after the deadline. A wait of zero is no wish: it would be a hot loop. */
 const retryTime = (job: FailedJob, failed: AttemptFault, now: number, jitter: number): number | null => {
-  if (countsAsAttempt(failed.code) && job.attempts >= job.maxAttempts) return null
+  if (countsAsAttempt(failed) && job.attempts >= job.maxAttempts) return null
   if (!mayRetry(job, failed)) return null
+  if (isReplaced(failed) || (failed.code === 'provider_rate_limited' && failed.roomElsewhere))
+    return now < job.deadlineAtMs ? now : null
   const asked = failed.retryAfterMs ? Math.min(failed.retryAfterMs, LIMITS.retryAfterMaxMs) : null
-  const retryAt = now + (asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
+  const retryAt = now + Math.ceil(asked ?? backoffMs(Math.max(1, job.attempts, job.earlier.length + 1), jitter))
   return retryAt < job.deadlineAtMs ? retryAt : null
 }
 
@@ -99,7 +115,7 @@ const mayRetry = (job: FailedJob, failed: AttemptFault): boolean => {
     case 'no':
       return false
     case 'next_credential':
-      return failed.otherCredential
+      return failed.otherCredential || isReplaced(failed)
     case 'backoff':
     case 'after_reset':
       return true
@@ -113,8 +129,8 @@ const mayRetry = (job: FailedJob, failed: AttemptFault): boolean => {
 }
 
 const mayFallBack = (job: FailedJob, failed: AttemptFault): boolean => {
-  if (!job.fallback) return false
-  if (countsAsAttempt(failed.code) && job.attempts >= job.maxAttempts) return false
+  if (!job.fallback || isReplaced(failed)) return false
+  if (countsAsAttempt(failed) && job.attempts >= job.maxAttempts) return false
   switch (FAULT_TABLE[failed.code].fallback) {
     case 'no':
       return false

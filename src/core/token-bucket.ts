@@ -38,6 +38,12 @@ export const tokensLeft = (fullAtMs: number, rate: Rate, now: number): number =>
   return Math.max(0, Math.min(burstOf(rate), burstOf(rate) - missing))
 }
 
+/** How full the bucket is, 0…1. */
+export const fillOf = (fullAtMs: number, rate: Rate, now: number): number => {
+  const missingMs = Math.max(0, fullAt(fullAtMs, rate, now) - now)
+  return Math.max(0, 1 - missingMs / (burstOf(rate) * intervalOf(rate)))
+}
+
 /** The bucket after the tokens were taken at `now`. Only legal when `nextTokenAt(…) <= now`. */
 export const takeToken = (fullAtMs: number, rate: Rate, now: number, tokens = 1): number =>
   Math.max(fullAt(fullAtMs, rate, now), now) + tokens * intervalOf(rate)

@@ -7,18 +7,24 @@ import { LIMITS } from '../limits.ts'
 import { parseMasterKeys } from '../storage/master-key.ts'
 import { administrationRoutes } from './administration.ts'
 import { artifactRoutes } from './artifact-routes.ts'
+import { batchRoutes } from './batches.ts'
 import { check } from './body.ts'
 import { type Context, Refused, type Route } from './context.ts'
 import { corsHeaders, preflightHeaders } from './cors.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
 import { eventRoutes } from './events.ts'
 import { hookRoutes } from './hooks.ts'
 import { instanceRoutes } from './instances.ts'
 import { jobRoutes } from './jobs.ts'
+import { moneyRoutes } from './money.ts'
 import { openApi } from './openapi.ts'
+import { priceRoutes } from './prices.ts'
 import { registryRoutes } from './registry-routes.ts'
 import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
+import { sealingRoutes } from './sealing.ts'
 import { noteBadKey, requireGoodManners } from './shield.ts'
+import { usageRoutes } from './usage-routes.ts'
 import { VERSION } from './version.ts'
 
 /** HTTP in, HTTP out: finds the route, lets nothing unexpected out, and writes one line of log per request. */
@@ -47,11 +53,17 @@ export const ROUTES: Route[] = [
   ...serviceRoutes,
   ...instanceRoutes,
   ...jobRoutes,
+  ...deadLetterRoutes,
+  ...batchRoutes,
   ...eventRoutes,
   ...artifactRoutes,
   ...hookRoutes,
   ...administrationRoutes,
+  ...moneyRoutes,
+  ...sealingRoutes,
   ...registryRoutes,
+  ...usageRoutes,
+  ...priceRoutes,
 ]
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
@@ -61,12 +73,12 @@ type Arrival = { request: Request; env: Env; url: URL; requestId: string }
 type Found = { response: Response; route: string; code: FaultCode | null }
 
 const router = Router<IRequest, [Arrival], Found>()
-for (const route of ROUTES) {
-  const verb = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete'
-  router[verb](route.path, ({ params }, arrival) => answer(route, params, arrival))
-}
-// Behind every route of a path: the same path with another method.
 for (const path of new Set(ROUTES.map((route) => route.path))) {
+  for (const route of ROUTES.filter((item) => item.path === path)) {
+    const verb = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete'
+    router[verb](path, ({ params }, arrival) => answer(route, params, arrival))
+  }
+  // Right behind the routes of a path: `dead-letters/replay` with another method is not the job of `dead-letters/:id`.
   router.all(path, (_request, arrival) => otherMethod(path, arrival))
 }
 

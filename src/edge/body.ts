@@ -5,12 +5,16 @@ import { LIMITS } from '../limits.ts'
 import { type Context, Refused } from './context.ts'
 
 /** Reads a JSON body: type, size, encoding and depth are checked before it is parsed, the schema after. Throws `Refused`. */
-export const readBody = async <S extends v.GenericSchema>(context: Context, schema: S): Promise<v.InferOutput<S>> => {
+export const readBody = async <S extends v.GenericSchema>(
+  context: Context,
+  schema: S,
+  maxBytes: number = LIMITS.bodyBytes,
+): Promise<v.InferOutput<S>> => {
   const type = context.request.headers.get('content-type')
   if (!type || !/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type)) {
     throw new Refused(fault('unsupported_media_type', 'The body must be JSON: Content-Type: application/json.'))
   }
-  return check(schema, parse(await readText(context.request)))
+  return check(schema, parse(await readText(context.request, maxBytes)))
 }
 
 /** Checks a value against a schema. The first issue names its field. */
@@ -34,22 +38,22 @@ const describe = (issue: v.BaseIssue<unknown>): string => {
 }
 
 /** The body as text, bounded, or a refusal. */
-export const readText = async (request: Request): Promise<string> => {
+export const readText = async (request: Request, maxBytes: number = LIMITS.bodyBytes): Promise<string> => {
   const announced = Number(request.headers.get('content-length') ?? 0)
-  if (announced > LIMITS.bodyBytes) {
+  if (announced > maxBytes) {
     await request.body?.cancel()
-    throw tooLarge()
+    throw tooLarge(maxBytes)
   }
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
   // An announced length is one the runtime holds the client to, so the whole body can be taken at once.
-  if (announced > 0) return readWhole(request, decoder)
+  if (announced > 0) return readWhole(request, decoder, maxBytes)
   let text = ''
   let bytes = 0
   try {
     for await (const chunk of request.body ?? []) {
       bytes += chunk.byteLength
       // Leaving the loop cancels the body: what is over the bound is never read.
-      if (bytes > LIMITS.bodyBytes) throw tooLarge()
+      if (bytes > maxBytes) throw tooLarge(maxBytes)
       text += decoder.decode(chunk, { stream: true })
     }
     return text + decoder.decode()
@@ -59,10 +63,10 @@ export const readText = async (request: Request): Promise<string> => {
   }
 }
 
-const readWhole = async (request: Request, decoder: TextDecoder): Promise<string> => {
+const readWhole = async (request: Request, decoder: TextDecoder, maxBytes: number): Promise<string> => {
   try {
     const body = await request.arrayBuffer()
-    if (body.byteLength > LIMITS.bodyBytes) throw tooLarge()
+    if (body.byteLength > maxBytes) throw tooLarge(maxBytes)
     return decoder.decode(body)
   } catch (error) {
     throw error instanceof Refused ? error : notWhole()
@@ -72,7 +76,8 @@ const readWhole = async (request: Request, decoder: TextDecoder): Promise<string
 const notWhole = () =>
   new Refused(fault('invalid_request', 'The body is not UTF-8 or did not arrive whole.', { param: 'body' }))
 
-const tooLarge = () => new Refused(fault('payload_too_large', `The body is larger than ${LIMITS.bodyBytes} bytes.`))
+const tooLarge = (maxBytes: number) =>
+  new Refused(fault('payload_too_large', `The body is larger than ${maxBytes} bytes.`))
 
 const parse = (text: string): Json => {
   if (depthOf(text) > LIMITS.jsonDepth) {

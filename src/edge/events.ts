@@ -5,19 +5,24 @@ import { Ticket } from '../contract/instance.ts'
 import { OPEN_EVENTS, type OpenEvents } from '../instance/subscriptions.ts'
 import { sha256Hex } from '../storage/digest.ts'
 import { callerOf, hasAuthorization, isTicket, makeTicket } from './auth.ts'
+import { batchIdOf } from './batches.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
 import { jobIdOf } from './jobs.ts'
 import { integerQuery } from './query.ts'
 import { json, unwrap } from './respond.ts'
 
 /** A subscription: a WebSocket where the client upgrades, server-sent events otherwise. */
-const subscribe = async (context: Context, job: string | null): Promise<Response> => {
+const subscribe = async (
+  context: Context,
+  { job = null, batch = null }: { job?: string | null; batch?: string | null },
+): Promise<Response> => {
   const { request } = context
   const upgrade = request.headers.get('upgrade')?.toLowerCase() === 'websocket'
   const ticket = context.query['ticket']
   const byTicket = typeof ticket === 'string' && !hasAuthorization(request)
   const open: OpenEvents = {
     job,
+    batch,
     after: afterOf(context),
     caller: byTicket ? null : await callerOf(context),
     ticketDigest: byTicket ? await sha256Hex(ticket) : null,
@@ -64,7 +69,7 @@ export const eventRoutes: Route[] = [
     query,
     answers: { 200: 'events', 101: Event },
     endless: true,
-    handle: (context) => subscribe(context, null),
+    handle: (context) => subscribe(context, {}),
   },
   {
     method: 'GET',
@@ -74,7 +79,17 @@ export const eventRoutes: Route[] = [
     query,
     answers: { 200: 'events', 101: Event },
     endless: true,
-    handle: (context) => subscribe(context, jobIdOf(context)),
+    handle: (context) => subscribe(context, { job: jobIdOf(context) }),
+  },
+  {
+    method: 'GET',
+    path: '/v1/instances/:instance/batches/:id/events',
+    summary: 'Events of the jobs of one batch up to its end, as WebSocket or server-sent events',
+    access: 'key',
+    query,
+    answers: { 200: 'events', 101: Event },
+    endless: true,
+    handle: (context) => subscribe(context, { batch: batchIdOf(context) }),
   },
   {
     method: 'POST',

@@ -9,6 +9,7 @@ import {
   ensureOrganization,
   listInstances,
   readInstanceRow,
+  settleInstanceRow,
 } from '../storage/directory.ts'
 import { callerOf, requireRoot } from './auth.ts'
 import { readBody } from './body.ts'
@@ -25,8 +26,9 @@ const create = async (context: Context): Promise<Response> => {
     throw new Refused(fault('conflict', 'An instance of this id exists.', { param: 'id' }))
   if (organization !== null) await ensureOrganization(context.env.DIRECTORY, organization, Date.now())
   await createInstanceRow(context.env.DIRECTORY, id, organization, Date.now())
-  const instance = unwrap(await context.env.INSTANCE.getByName(id).provision(id, organization, config))
-  return json(fromWire(instance), 201, { location: `${context.url.origin}/v1/instances/${id}` })
+  const instance = fromWire(unwrap(await context.env.INSTANCE.getByName(id).provision(id, organization, config)))
+  await settleInstanceRow(context.env.DIRECTORY, id, organization, Date.parse(instance.created_at))
+  return json(instance, 201, { location: `${context.url.origin}/v1/instances/${id}` })
 }
 
 const list = async (context: Context): Promise<Response> => {
@@ -51,11 +53,15 @@ const change = async (context: Context): Promise<Response> => {
   return json(fromWire(unwrap(await instanceOf(context).configure(caller, config))))
 }
 
-/** The actor first, so that a deletion that broke off can be asked for again. */
+/**
+ * The actor first, so that a deletion that broke off can be asked for again. Between its end and the row's, another may
+ * make the instance anew: only the row that stood there before goes.
+ */
 const remove = async (context: Context): Promise<Response> => {
   await requireRoot(context)
+  const listed = await readInstanceRow(context.env.DIRECTORY, context.params['instance'] ?? '')
   const destroyed = await instanceOf(context).destroy()
-  const wasListed = await deleteInstanceRow(context.env.DIRECTORY, context.params['instance'] ?? '')
+  const wasListed = listed !== null && (await deleteInstanceRow(context.env.DIRECTORY, listed))
   if (!destroyed.ok && !wasListed) throw new Refused(fault('not_found', 'There is no such instance.'))
   return noContent()
 }

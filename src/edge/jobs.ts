@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { fault } from '../contract/fault.ts'
 import { type Json, Name } from '../contract/fields.ts'
-import { JobId } from '../contract/ids.ts'
+import { BatchId, JobId } from '../contract/ids.ts'
 import { isFinal, Job, JobPage, JobRequest, NODE_TYPES, STATUSES } from '../contract/job.ts'
 import { fromWire, type Quota, toWire } from '../contract/rpc.ts'
 import { canonicalJson } from '../core/canonical.ts'
@@ -49,11 +49,12 @@ const read = async (context: Context): Promise<Response> => {
 }
 
 const list = async (context: Context): Promise<Response> => {
-  const { status, type, project, after, limit } = context.query
+  const { status, type, project, batch, after, limit } = context.query
   const filter: JobFilter = { limit: typeof limit === 'number' ? limit : LIMITS.pageDefault }
   if (typeof status === 'string') filter.status = STATUSES.find((known) => known === status) ?? 'queued'
   if (typeof type === 'string') filter.type = type.includes('@') ? type : `${type}@1`
   if (typeof project === 'string') filter.project = project
+  if (typeof batch === 'string') filter.batch = batch
   if (typeof after === 'string') filter.before = after
   const { body, quotas } = unwrap(await instanceOf(context).jobs(await callerOf(context), filter))
   const { data, next } = fromWire(body)
@@ -66,8 +67,15 @@ const cancel = async (context: Context): Promise<Response> => {
   return json(await presentJob(context, fromWire(body)), 200, quotaHeaders(quotas))
 }
 
+/** A failed job runs again. */
+const replay = async (context: Context): Promise<Response> => {
+  const { body, quotas } = unwrap(await instanceOf(context).replay(await callerOf(context), jobIdOf(context)))
+  const job = await presentJob(context, fromWire(body))
+  return json(job, 202, { ...quotaHeaders(quotas), location: job.urls.get })
+}
+
 /** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
-const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
+export const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
   'ratelimit-policy': quotas
     .map(({ name, limit, windowS }) => `"${name}";q=${limit}${windowS === null ? '' : `;w=${windowS}`}`)
     .join(', '),
@@ -89,7 +97,7 @@ const waitSeconds = (request: Request): number => {
   return wait ? Math.min(Number(wait[1]), LIMITS.waitSeconds) : 0
 }
 
-const idempotencyKeyOf = (request: Request): string | null => {
+export const idempotencyKeyOf = (request: Request): string | null => {
   const key = request.headers.get('idempotency-key')
   if (key === null) return null
   if (key.length < 1 || key.length > LIMITS.idempotencyKeyCharacters || !/^[\x20-\x7e]+$/.test(key)) {
@@ -103,6 +111,7 @@ const listQuery = {
   status: v.optional(v.picklist(STATUSES, `must be one of ${STATUSES.join(', ')}`)),
   type: v.optional(v.picklist(['image.generate', ...NODE_TYPES], 'must be a node type')),
   project: v.optional(Name),
+  batch: v.optional(BatchId),
   after: v.optional(JobId),
   limit: v.optional(integerQuery(1, LIMITS.pageMax)),
 }
@@ -141,5 +150,13 @@ export const jobRoutes: Route[] = [
     access: 'key',
     answers: { 200: Job },
     handle: cancel,
+  },
+  {
+    method: 'POST',
+    path: '/v1/instances/:instance/jobs/:id/replay',
+    summary: 'Run a failed job again',
+    access: 'key',
+    answers: { 202: Job },
+    handle: replay,
   },
 ]

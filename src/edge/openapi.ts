@@ -23,7 +23,7 @@ type Operation = Record<string, unknown>
 export const openApi = (routes: readonly Route[]): Record<string, unknown> => {
   const paths: Record<string, Record<string, Operation>> = {}
   for (const route of routes) {
-    const path = route.path.replace(/:(\w+)/g, '{$1}')
+    const path = route.path.replace(/:(\w+)\+?/g, '{$1}')
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) }
   }
   return {
@@ -64,7 +64,7 @@ const operationOf = (route: Route): Operation => ({
 
 const operationId = (route: Route): string =>
   [route.method.toLowerCase(), ...route.path.split('/').filter((part) => part && part !== 'v1')]
-    .map((part) => part.replace(/^:/, 'by_').replace(/[^a-z_]/g, '_'))
+    .map((part) => part.replace(/^:(\w+)\+?/, 'by_$1').replace(/[^a-z_]/g, '_'))
     .join('_')
 
 const pathParameters = (route: Route): Operation[] =>

@@ -10,11 +10,12 @@ export const presentJob = async (context: Context, record: JobRecord): Promise<J
   return {
     ...record,
     output: record.output && {
+      ...record.output,
       images: await Promise.all(
         images.map(async (image) => ({ ...image, url: await artifactUrl(context, record.instance, image.artifact) })),
       ),
     },
-    urls: { get: base, cancel: `${base}/cancel`, events: `${base}/events` },
+    urls: { get: base, cancel: `${base}/cancel`, replay: `${base}/replay`, events: `${base}/events` },
   }
 }
 

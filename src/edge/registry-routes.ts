@@ -1,7 +1,10 @@
 import { toJsonSchema } from '@valibot/to-json-schema'
 import * as v from 'valibot'
+import { microsToUsd } from '../contract/fields.ts'
 import { ImageInput, ImageOutput } from '../contract/image.ts'
 import { NODE_TYPES } from '../contract/job.ts'
+import { PriceView } from '../contract/price.ts'
+import { fromWire } from '../contract/rpc.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import { callerOf } from './auth.ts'
 import { type Context, instanceOf, type Route } from './context.ts'
@@ -25,19 +28,21 @@ const nodeTypes = async (context: Context): Promise<Response> => {
 }
 
 const models = async (context: Context): Promise<Response> => {
-  await authorized(context)
+  const prices = fromWire(unwrap(await instanceOf(context).modelPrices(await callerOf(context))))
   const data = PROVIDERS.flatMap((provider) =>
     provider.models.map((card) => {
-      const micros = provider.listedPriceMicros(card.model, { prompt: 'x' })
+      const id = `${provider.id}/${card.model}`
+      const { price = null, micros = null } = prices.find(({ model }) => model === id) ?? {}
       return {
-        id: `${provider.id}/${card.model}`,
+        id,
         object: 'model',
         owned_by: provider.id,
         types: card.types,
         quality_rank: card.qualityRank,
         typical_ms: card.typicalMs,
-        /** Of one job with defaults; null where only the provider's own quote knows it. */
-        price_usd: micros === null ? null : micros / 1_000_000,
+        /** Of one job with defaults; null where none is known that may be billed. */
+        price_usd: micros === null ? null : microsToUsd(micros),
+        price,
       }
     }),
   )
@@ -70,6 +75,7 @@ export const registryRoutes: Route[] = [
         quality_rank: v.number(),
         typical_ms: v.number(),
         price_usd: v.nullable(v.number()),
+        price: v.nullable(PriceView),
       }),
     },
     handle: models,

@@ -3,8 +3,9 @@ import { ProviderLimits, ROLES, SCOPES } from '../contract/instance.ts'
 import type { LimiterLoad } from '../core/admission.ts'
 import type { Breaker } from '../core/breaker.ts'
 import type { TrackRecord } from '../core/track-record.ts'
+import { CredentialStore } from './credential-store.ts'
 
-/** All SQL about the instance itself, its API keys, tickets, providers, credentials and limiters. */
+/** All SQL about the instance itself, its API keys, tickets, providers and limiters. */
 
 const flag = v.pipe(
   v.number(),
@@ -34,21 +35,6 @@ const ProviderRow = v.object({
 })
 export type ProviderRow = v.InferOutput<typeof ProviderRow>
 
-const CredentialRow = v.object({
-  provider: v.string(),
-  name: v.string(),
-  weight: v.number(),
-  enabled: flag,
-  disabled_reason: v.nullable(v.string()),
-  hint: v.nullable(v.string()),
-  key_id: v.string(),
-  iv: v.string(),
-  ciphertext: v.string(),
-  created_at_ms: v.number(),
-  updated_at_ms: v.number(),
-})
-export type CredentialRow = v.InferOutput<typeof CredentialRow>
-
 const TicketRow = v.object({ key_id: v.nullable(v.string()), expires_at_ms: v.number() })
 
 const Load = v.object({
@@ -65,15 +51,22 @@ const Load = v.object({
 const BreakerValue = v.variant('state', [
   v.object({ state: v.literal('closed'), failures: v.number() }),
   v.object({ state: v.literal('open'), untilMs: v.number(), openings: v.number() }),
-  v.object({ state: v.literal('half_open'), openings: v.number(), probing: v.boolean() }),
+  v.object({
+    state: v.literal('half_open'),
+    openings: v.number(),
+    probing: v.boolean(),
+    holder: v.exactOptional(v.string()),
+  }),
 ])
 
 const Record = v.object({ outcomes: v.array(v.boolean()), durationsMs: v.array(v.number()) })
 
 export class AdminStore {
+  readonly credentials: CredentialStore
   readonly #sql: SqlStorage
 
   constructor(sql: SqlStorage) {
+    this.credentials = new CredentialStore(sql)
     this.#sql = sql
   }
 
@@ -157,38 +150,6 @@ export class AdminStore {
     )
   }
 
-  credentials(): CredentialRow[] {
-    return this.#sql
-      .exec('SELECT * FROM credentials ORDER BY provider, name')
-      .toArray()
-      .map((row) => v.parse(CredentialRow, row))
-  }
-
-  saveCredential(credential: CredentialRow): void {
-    this.#sql.exec(
-      `INSERT OR REPLACE INTO credentials (provider, name, weight, enabled, disabled_reason, hint, key_id, iv, ciphertext,
-         created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      credential.provider,
-      credential.name,
-      credential.weight,
-      credential.enabled ? 1 : 0,
-      credential.disabled_reason,
-      credential.hint,
-      credential.key_id,
-      credential.iv,
-      credential.ciphertext,
-      credential.created_at_ms,
-      credential.updated_at_ms,
-    )
-  }
-
-  deleteCredential(provider: string, name: string): boolean {
-    return (
-      this.#sql.exec('DELETE FROM credentials WHERE provider = ? AND name = ? RETURNING name', provider, name).toArray()
-        .length > 0
-    )
-  }
-
   // ---------------------------------------------------------------------- limiters, breakers, track records
 
   limiters(): Map<string, LimiterLoad> {
@@ -198,6 +159,10 @@ export class AdminStore {
   /** Fractions of a millisecond are kept: pacing at thousands a second needs them. */
   saveLimiter(name: string, load: LimiterLoad): void {
     this.#sql.exec('INSERT OR REPLACE INTO limiters (name, load) VALUES (?, ?)', name, JSON.stringify(load))
+  }
+
+  deleteLimiter(name: string): void {
+    this.#sql.exec('DELETE FROM limiters WHERE name = ?', name)
   }
 
   breakers(): Map<string, Breaker> {

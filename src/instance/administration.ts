@@ -1,13 +1,24 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
-import type { ApiKey, Credential, KeyRequest, ProviderRequest, ProviderView, Scope } from '../contract/instance.ts'
+import type {
+  ApiKey,
+  Credential,
+  CredentialChange,
+  KeyRequest,
+  ProviderRequest,
+  ProviderView,
+  Scope,
+} from '../contract/instance.ts'
 import { inForce } from '../core/adaptive.ts'
 import { readyAt, slotsOf } from '../core/admission.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { refusesAddress } from '../providers/address.ts'
 import { providerOf } from '../providers/registry.ts'
-import type { AdminStore, CredentialRow } from './admin-store.ts'
+import type { AdminStore } from './admin-store.ts'
 import type { Books } from './books.ts'
+import type { CredentialRow } from './credential-store.ts'
+import type { Credentials } from './credentials.ts'
+import { SEALED_WITH } from './sealing.ts'
 import { hintOf, type Sealed } from './vault.ts'
 import { breakerView, credentialView, isoTime, keyView } from './views.ts'
 
@@ -15,10 +26,12 @@ import { breakerView, credentialView, isoTime, keyView } from './views.ts'
 export class Administration {
   readonly #admin: AdminStore
   readonly #books: Books
+  readonly #credentials: Credentials
 
-  constructor(admin: AdminStore, books: Books) {
+  constructor(admin: AdminStore, books: Books, credentials: Credentials) {
     this.#admin = admin
     this.#books = books
+    this.#credentials = credentials
   }
 
   // ---------------------------------------------------------------------------------------------------- keys
@@ -121,75 +134,74 @@ export class Administration {
 
   // --------------------------------------------------------------------------------------------- credentials
 
-  credentials(provider: string): Result<Credential[]> {
+  credentials(provider: string, now: number): Result<Credential[]> {
     const setup = this.#books.setups.get(provider)
-    return setup ? ok(setup.credentials.map((row) => this.#credential(row))) : noProvider(provider)
+    return setup ? ok(setup.credentials.map((row) => this.#credential(row, now))) : noProvider(provider)
   }
 
   /** `secret` is null where an existing one stays. */
   saveCredential(
     provider: string,
     name: string,
-    change: {
-      secret: { sealed: Sealed; plain: string } | null
-      weight?: number | undefined
-      enabled?: boolean | undefined
-    },
+    change: Omit<CredentialChange, 'secret'> & { secret: { sealed: Sealed; plain: string } | null },
     mode: 'create' | 'update',
-    now: number,
+    origin: { now: number; requestId: string },
   ): Result<Credential> {
     const setup = this.#books.setups.get(provider)
     if (!setup) return noProvider(provider)
-    const existing = setup.credentials.find((item) => item.name === name)
+    const existing = this.#credentials.find(provider, name)
     if (mode === 'create' && existing)
       return refuse('conflict', 'A credential of this name exists: change it with PATCH.', { param: 'name' })
     if (mode === 'update' && !existing) return refuse('not_found', 'There is no such credential.')
     if (!existing && setup.credentials.length >= LIMITS.credentialsPerProvider) {
       return refuse('conflict', `A provider holds at most ${LIMITS.credentialsPerProvider} credentials.`)
     }
-    const sealed = change.secret
-      ? {
-          key_id: change.secret.sealed.keyId,
-          iv: change.secret.sealed.iv,
-          ciphertext: change.secret.sealed.ciphertext,
-          hint: hintOf(change.secret.plain),
-        }
-      : existing
-    if (!sealed) return refuse('invalid_request', 'A new credential needs a secret.', { param: 'secret' })
+    const secret = change.secret ? this.#numbered(change.secret) : existing
+    if (!secret) return refuse('invalid_request', 'A new credential needs a secret.', { param: 'secret' })
+    const { hint, key_id, iv, ciphertext } = secret
     const row: CredentialRow = {
       provider,
       name,
       weight: change.weight ?? existing?.weight ?? 1,
       enabled: change.enabled ?? (change.secret ? true : (existing?.enabled ?? true)),
       disabled_reason: change.enabled || change.secret ? null : (existing?.disabled_reason ?? null),
-      hint: sealed.hint,
-      key_id: sealed.key_id,
-      iv: sealed.iv,
-      ciphertext: sealed.ciphertext,
-      created_at_ms: existing?.created_at_ms ?? now,
-      updated_at_ms: now,
+      limits: { ...existing?.limits, ...change.limits },
+      ...{ hint, key_id, iv, ciphertext, secret: secret.secret },
+      created_at_ms: existing?.created_at_ms ?? origin.now,
+      updated_at_ms: origin.now,
+      retired_at_ms: null,
     }
-    this.#admin.saveCredential(row)
+    this.#admin.credentials.save(row)
     this.#books.configure(this.#admin)
-    if (change.enabled || change.secret) this.#mend(provider, name)
-    return ok(this.#credential(row))
+    if (change.enabled || change.secret) this.#credentials.mend(existing ?? row, origin.requestId)
+    return ok(this.#credential(row, origin.now))
   }
 
-  deleteCredential(provider: string, name: string): Result<null> {
-    if (!this.#admin.deleteCredential(provider, name)) return refuse('not_found', 'There is no such credential.')
+  /** It serves no new call. Its secret is kept until the work under way in its account has ended. */
+  deleteCredential(provider: string, name: string, now: number): Result<null> {
+    const existing = this.#credentials.find(provider, name)
+    if (!existing) return refuse('not_found', 'There is no such credential.')
+    this.#admin.credentials.save({ ...existing, enabled: false, retired_at_ms: now })
     this.#books.configure(this.#admin)
     return ok(null)
   }
 
-  #credential(row: CredentialRow): Credential {
-    return credentialView(row, this.#books.breaker(this.#books.credentialName(row.provider, row.name)))
+  #numbered({ sealed, plain }: { sealed: Sealed; plain: string }) {
+    // Whoever holds an older secret is to be told of this one.
+    if (this.#books.lanes.some((load) => load > 0)) this.#admin.setMeta(SEALED_WITH, '')
+    return {
+      key_id: sealed.keyId,
+      iv: sealed.iv,
+      ciphertext: sealed.ciphertext,
+      hint: hintOf(plain),
+      secret: this.#admin.credentials.nextSecret(),
+    }
   }
 
-  /** A credential that an operator has looked after starts afresh, whatever it did before. */
-  #mend(provider: string, name: string): void {
-    const breaker = this.#books.credentialName(provider, name)
-    this.#books.breakers.delete(breaker)
-    this.#admin.deleteBreaker(breaker)
+  #credential(row: CredentialRow, now: number): Credential {
+    const name = this.#books.credentialName(row.provider, row.name)
+    const limiter = this.#books.credentialLimiter(row.provider, row.name)
+    return credentialView(row, this.#books.breaker(name), limiter, this.#books.use(name), now)
   }
 }
 

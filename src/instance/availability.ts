@@ -1,33 +1,91 @@
 import type { ImageInput } from '../contract/image.ts'
-import { readyAt } from '../core/admission.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
+import { type Limiter, paceOf, readyAt, slotsOf } from '../core/admission.ts'
+import { earliest } from '../core/alarm.ts'
 import { passBreaker } from '../core/breaker.ts'
 import type { Candidate } from '../core/choice.ts'
+import { chooseCredential } from '../core/credential.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { findModel } from '../providers/registry.ts'
-import type { CredentialRow } from './admin-store.ts'
 import type { Books } from './books.ts'
+import type { CredentialRow } from './credential-store.ts'
+import { priceOf } from './pricing.ts'
 
 /** Who could serve, from when, and how well: what choice and fallback are decided from. */
 
-/** Credentials of a provider that may be used now, and if there is none, when the first may be again (null: never). */
+/**
+ * Credentials of a provider that may be used now, as far as breakers go, and if there is none, when the first may be again
+ * (null: never). `nextMs` is when the first of those that rest may be used again, whatever the others do.
+ */
 export const usableCredentials = (
   books: Books,
   provider: string,
   now: number,
-): { usable: CredentialRow[]; readyAtMs: number | null } => {
-  const enabled =
-    books.setups
-      .get(provider)
-      ?.credentials.filter((item) => item.enabled && item.weight > 0 && books.keyIds.has(item.key_id)) ?? []
-  let readyAtMs: number | null = null
-  const usable = enabled.filter((item) => {
+): { usable: CredentialRow[]; readyAtMs: number | null; nextMs: number | null } => {
+  let nextMs: number | null = null
+  const usable = inService(books, provider).filter((item) => {
     const passage = passBreaker(books.breaker(books.credentialName(provider, item.name)), now)
     // A probe under way ends soon, but nobody knows when.
-    const readyAt = passage.passes ? now : (passage.untilMs ?? now + PROBE_MS)
-    readyAtMs = Math.min(readyAtMs ?? readyAt, readyAt)
+    if (!passage.passes) nextMs = earliest(nextMs, passage.untilMs ?? now + PROBE_MS)
     return passage.passes
   })
-  return { usable, readyAtMs: usable.length > 0 ? now : readyAtMs }
+  return { usable, readyAtMs: usable.length > 0 ? now : nextMs, nextMs }
+}
+
+/** Credentials that the operator has put to use and that can be opened, whatever their breakers say. */
+export const inService = (books: Books, provider: string): CredentialRow[] =>
+  books.setups
+    .get(provider)
+    ?.credentials.filter((item) => item.enabled && item.weight > 0 && books.keyIds.has(item.key_id)) ?? []
+
+type Picked =
+  | { credential: CredentialRow; limiter: Limiter }
+  | {
+      credential: null
+      waitingFor: 'breaker' | 'concurrency' | 'provider_rate'
+      limit: string
+      untilMs: number | null
+    }
+
+/** The credential for a call that counts `tokens`, or what the first that could serve it waits for. `random` is 0…1. */
+export const pickCredential = (books: Books, provider: string, tokens: number, now: number, random: number): Picked => {
+  const { usable, nextMs } = usableCredentials(books, provider, now)
+  const choice = chooseCredential(contenders(books, usable), tokens, now, random)
+  if (choice?.chosen) return { credential: choice.chosen.row, limiter: choice.chosen.limiter }
+  if (!choice)
+    return { credential: null, waitingFor: 'breaker', limit: `${books.limiter(provider)}:credential`, untilMs: nextMs }
+  const { waitingFor, limit, untilMs } = choice
+  return { credential: null, waitingFor, limit, untilMs: earliest(untilMs, nextMs) }
+}
+
+/** The one credential that a call must be made with, once it has room: what it began belongs to its account. */
+export const pickOwner = (books: Books, row: CredentialRow, tokens: number, now: number): Picked => {
+  const limiter = books.credentialLimiter(row.provider, row.name)
+  const choice = chooseCredential([{ weight: 1, limiter }], tokens, now, 0)
+  if (!choice || choice.chosen) return { credential: row, limiter }
+  const { waitingFor, limit, untilMs } = choice
+  return { credential: null, waitingFor, limit, untilMs }
+}
+
+/** Whether a credential that was told to be silent has another beside it that could take a call now. */
+export const hasRoomBeside = (books: Books, { provider, name }: CredentialRow, tokens: number, now: number): boolean =>
+  books.credentialLimiter(provider, name).load.blockedUntilMs > now &&
+  pickCredential(books, provider, tokens, now, 0).credential !== null
+
+const contenders = (books: Books, rows: readonly CredentialRow[]) =>
+  rows.map((row) => ({ row, weight: row.weight, limiter: books.credentialLimiter(row.provider, row.name) }))
+
+/** What the usable credentials let through together: calls at once, and the time between two of them in ms. */
+export const credentialRoom = (
+  books: Books,
+  provider: string,
+  tokens: number,
+  now: number,
+): { slots: number; intervalMs: number } => {
+  const limiters = contenders(books, usableCredentials(books, provider, now).usable).map(({ limiter }) => limiter)
+  if (limiters.length === 0) return { slots: Number.POSITIVE_INFINITY, intervalMs: 0 }
+  const perMs = limiters.reduce((sum, limiter) => sum + 1 / paceOf(limiter, tokens), 0)
+  return { slots: limiters.reduce((sum, limiter) => sum + slotsOf(limiter), 0), intervalMs: 1 / perMs }
 }
 
 /** When a provider could be called as far as breakers and credentials go: null where it is off or has none that will ever do. */
@@ -42,22 +100,32 @@ export const providerReadyAt = (books: Books, provider: string, now: number): nu
 
 /** When a model could be called, limits included. */
 const modelReadyAt = (books: Books, name: string, tokens: number, now: number): number | null => {
-  const providerAt = providerReadyAt(books, name.split('/')[0] ?? '', now)
+  const provider = name.split('/')[0] ?? ''
+  const providerAt = providerReadyAt(books, provider, now)
   if (providerAt === null) return null
-  return Math.max(providerAt, ...books.limiters(name).map((limiter) => readyAt(limiter, tokens, now)))
+  const { usable } = usableCredentials(books, provider, now)
+  const rooms = contenders(books, usable).map(({ limiter }) => readyAt(limiter, tokens, now))
+  const credentialAt = rooms.length > 0 ? Math.min(...rooms) : now
+  return Math.max(providerAt, credentialAt, ...books.limiters(name).map((limiter) => readyAt(limiter, tokens, now)))
 }
 
 const PROBE_MS = 5_000
 
-/** Those of the models that accept the input, as candidates, and why the others do not. */
+/** Those of the models that accept the input, as candidates with the prices at `startMs`, and why the others do not. */
 export const candidatesFor = (
   books: Books,
   models: readonly string[],
   input: ImageInput,
   tokens: number,
   now: number,
-): { candidates: Candidate[]; skipped: { model: string; reason: string; param: string | null }[] } => {
+  startMs = now,
+): {
+  candidates: Candidate[]
+  prices: Record<string, PriceSnapshot>
+  skipped: { model: string; reason: string; param: string | null }[]
+} => {
   const candidates: Candidate[] = []
+  const prices: Record<string, PriceSnapshot> = {}
   const skipped: { model: string; reason: string; param: string | null }[] = []
   for (const model of models) {
     const found = findModel(model)
@@ -67,14 +135,16 @@ export const candidatesFor = (
       continue
     }
     const record = books.record(model)
+    const priced = priceOf(books, model, input, startMs)
+    if (priced.price) prices[model] = priced.price
     candidates.push({
       model,
       readyAtMs: modelReadyAt(books, model, tokens, now),
-      priceMicros: found.provider.listedPriceMicros(found.card.model, input),
+      priceMicros: 'micros' in priced ? priced.micros : null,
       durationMs: medianMs(record) ?? found.card.typicalMs,
       successRate: successRate(record),
       qualityRank: found.card.qualityRank,
     })
   }
-  return { candidates, skipped }
+  return { candidates, prices, skipped }
 }

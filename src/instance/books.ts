@@ -1,14 +1,19 @@
+import type { CredentialLimits } from '../contract/credential.ts'
 import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
-import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules } from '../core/admission.ts'
+import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules, release } from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
+import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags, type WaitingClass } from '../core/fair-queue.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
-import type { AdminStore, CredentialRow } from './admin-store.ts'
+import type { AdminStore } from './admin-store.ts'
+import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
+import type { PriceBook } from './price-book.ts'
+import { UsageMirror } from './usage.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
 export type ProviderSetup = {
@@ -19,6 +24,8 @@ export type ProviderSetup = {
   models: Record<string, { limits: ProviderLimits }>
   timeoutMs: number
   credentials: CredentialRow[]
+  /** Deleted ones that work under way still needs. */
+  retired: CredentialRow[]
 }
 
 /** A job as far as its place in the queue goes. */
@@ -38,14 +45,19 @@ export class Books {
   /** Lanes that were ever opened: what a deletion has to visit. */
   lanesOpened = 0
   weights: Record<string, number> = {}
-  /** Master keys at hand: a credential sealed under another cannot be used, and its jobs wait. */
+  /** Master keys at hand, the one that seals first: a credential sealed under another cannot be used, and its jobs wait. */
   keyIds: ReadonlySet<string> = new Set()
+  readonly prices: PriceBook
   readonly setups = new Map<string, ProviderSetup>()
   readonly breakers = new Map<string, Breaker>()
   readonly records = new Map<string, TrackRecord>()
+  readonly uses = new Map<string, CredentialUse>()
+  readonly usage = new UsageMirror()
   readonly #rules = new Map<string, LimiterRules>()
   readonly #loads = new Map<string, LimiterLoad>()
   readonly #orders = new Map<string, QueueOrder>()
+  /** The credential's limiter that each running job holds a place of. */
+  readonly #held = new Map<string, string>()
   /** Per `provider status`, jobs that have not ended. */
   readonly #live = new Map<string, number>()
   /** Per provider: models, their priorities, and how many jobs of each could start. */
@@ -54,23 +66,35 @@ export class Books {
   readonly #since = new Map<string, Map<number, number>>()
   readonly #instance: string
 
-  constructor(instance: string) {
+  constructor(instance: string, prices: PriceBook) {
     this.#instance = instance
+    this.prices = prices
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
     jobs.reload()
     events.discard()
-    for (const mirror of [this.#loads, this.#orders, this.#live, this.#ready, this.#since, this.breakers])
-      mirror.clear()
+    const mirrors = [
+      this.#loads,
+      this.#held,
+      this.#orders,
+      this.#live,
+      this.#ready,
+      this.#since,
+      this.breakers,
+      this.usage,
+    ]
+    for (const mirror of mirrors) mirror.clear()
     this.seq = events.bounds().last
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
-    this.weights =
-      (JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config?.project_weights ?? {}
+    this.applyConfig((JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config ?? {})
+    this.prices.reload()
     this.configure(admin)
     for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
     for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
     for (const [model, record] of admin.trackRecords()) this.records.set(model, record)
+    // What was counted since it was written is newer; only a new process has nothing.
+    if (this.uses.size === 0) for (const [name, use] of admin.credentials.uses()) this.uses.set(name, use)
     for (const row of jobs.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
     for (const row of jobs.readyCounts()) this.enterQueue({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
     for (const { provider, priority, project, least, greatest } of jobs.tagRanges()) {
@@ -78,16 +102,24 @@ export class Books {
     }
     this.lanes = []
     for (const row of jobs.running()) {
-      if (row.lane !== null) this.enterLane(row.lane)
+      this.enterLane(row.lane)
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
+      const held = this.credentialLimiter(row.model.split('/')[0] ?? '', row.credential)
+      this.setLoad(held.name, { ...held.load, running: held.load.running + 1 })
+      this.holdCredential(row.id, held.name)
     }
+  }
+
+  applyConfig(config: InstanceConfig): void {
+    this.weights = config.project_weights ?? {}
+    this.prices.allowUnverified = config.prices?.allow_unverified ?? false
   }
 
   /** Reads providers and credentials anew: after every change of them. */
   configure(admin: AdminStore): void {
     const rows = new Map(admin.providers().map((row) => [row.id, row]))
-    const credentials = admin.credentials()
+    const credentials = admin.credentials.all()
     this.setups.clear()
     this.#rules.clear()
     for (const { id, defaultBaseUrl, defaultLimits } of PROVIDERS) {
@@ -107,12 +139,14 @@ export class Books {
         limits,
         models,
         timeoutMs: row?.timeout_ms ?? LIMITS.providerTimeoutMs,
-        credentials: credentials.filter((item) => item.provider === id),
+        credentials: credentials.filter((item) => item.provider === id && item.retired_at_ms === null),
+        retired: credentials.filter((item) => item.provider === id && item.retired_at_ms !== null),
       })
       this.#rules.set(this.limiter(id), rulesOf(limits))
       for (const [model, own] of Object.entries(models))
         this.#rules.set(this.modelLimiter(id, model), rulesOf(own.limits))
     }
+    for (const row of credentials) this.#rules.set(this.credentialName(row.provider, row.name), rulesOf(row.limits))
   }
 
   // ------------------------------------------------------------------------------------- limiters and breakers
@@ -138,6 +172,39 @@ export class Books {
       const rules = this.#rules.get(limiter)
       return rules ? [{ name: limiter, rules, load: this.#loads.get(limiter) ?? initialLoad() }] : []
     })
+  }
+
+  /** What stands before a call with one credential: its own limits, none where the operator set none. */
+  credentialLimiter(provider: string, name: string): Limiter {
+    const limiter = this.credentialName(provider, name)
+    return {
+      name: limiter,
+      rules: this.#rules.get(limiter) ?? { concurrency: null, rates: [] },
+      load: this.#loads.get(limiter) ?? initialLoad(),
+    }
+  }
+
+  /** The place is taken with the claim. */
+  holdCredential(job: string, limiter: string): void {
+    this.#held.set(job, limiter)
+  }
+
+  leaveCredential(job: string): void {
+    const limiter = this.#held.get(job)
+    if (limiter === undefined) return
+    this.#held.delete(job)
+    this.setLoad(limiter, release(this.#loads.get(limiter) ?? initialLoad()))
+  }
+
+  use(credential: string): CredentialUse {
+    return this.uses.get(credential) ?? initialUse()
+  }
+
+  /** A credential that is gone for good. */
+  forgetCredential(name: string): void {
+    this.#loads.delete(name)
+    this.breakers.delete(name)
+    this.uses.delete(name)
   }
 
   setLoad(limiter: string, load: LimiterLoad): void {
@@ -259,7 +326,7 @@ const lower = (counts: Map<number, number> | undefined, key: number): void => {
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-const rulesOf = (limits: ProviderLimits): LimiterRules => {
+const rulesOf = (limits: ProviderLimits | CredentialLimits): LimiterRules => {
   const rates: LimiterRules['rates'] = []
   if (limits.requests_per_minute)
     rates.push({ id: 'per_minute', limit: limits.requests_per_minute, windowMs: MINUTE_MS })

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { type Event, endsJob } from '../contract/event.ts'
 import { LIMITS } from '../limits.ts'
 import type { EventFilter, EventStore } from './event-store.ts'
+import { heardOn, isFull, STREAM_QUEUE, socketSubscriber, streamSubscriber } from './subscribers.ts'
 
 /**
  * Subscribers and what they are sent. Each has a cursor, the number up to which it has seen the story. One that has
@@ -16,8 +17,10 @@ export type Subscription = {
   cursor: number
 }
 
-type Subscriber = Subscription & {
+export type Subscriber = Subscription & {
   live: boolean
+  /** What it was sent last ended what it follows, unless a replay comes behind. */
+  sawEnd?: boolean
   send(event: Event, text: string): void
   end(code: number, reason: string): void
 }
@@ -47,7 +50,9 @@ export class Broadcast {
     // The actor hibernates only when it is idle, and then everybody had caught up.
     for (const socket of state.getWebSockets()) {
       const attached = v.safeParse(Attachment, socket.deserializeAttachment())
-      if (attached.success) this.#add(socketSubscriber(socket, { ...attached.output, cursor: head() }, true), socket)
+      if (!attached.success) continue
+      const subscription = { ...attached.output, cursor: head() }
+      this.#add(socketSubscriber(socket, subscription, true, heardOn(state, socket, true)), socket)
     }
   }
 
@@ -65,11 +70,12 @@ export class Broadcast {
   openSocket(subscription: Subscription, ended: boolean): Response {
     const { 0: client, 1: server } = new WebSocketPair()
     const { filter, keyId, expiresAtMs } = subscription
-    if (filter.job === null) {
+    if (isOfAll(filter)) {
       this.#state.acceptWebSocket(server)
       server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
     } else this.#acceptAwake(server)
-    const subscriber = socketSubscriber(server, subscription, false)
+    const heard = heardOn(this.#state, server, filter.job === null)
+    const subscriber = socketSubscriber(server, subscription, false, heard)
     this.#add(subscriber, server)
     this.#begin(subscriber, ended)
     return new Response(null, { status: 101, webSocket: client })
@@ -80,10 +86,12 @@ export class Broadcast {
     let subscriber: Subscriber | undefined
     let keepAlive: ReturnType<typeof setInterval> | undefined
     const encoder = new TextEncoder()
-    const stream = new ReadableStream<Uint8Array>({
+    const source: UnderlyingSource<Uint8Array> = {
       start: (controller) => {
         subscriber = streamSubscriber(controller, encoder, subscription, () => clearInterval(keepAlive))
-        keepAlive = setInterval(() => controller.enqueue(encoder.encode(': keep-alive\n\n')), LIMITS.sseKeepAliveMs)
+        keepAlive = setInterval(() => {
+          if (!isFull(controller)) controller.enqueue(encoder.encode(': keep-alive\n\n'))
+        }, LIMITS.sseKeepAliveMs)
         this.#add(subscriber)
         this.#begin(subscriber, ended)
       },
@@ -91,8 +99,8 @@ export class Broadcast {
         clearInterval(keepAlive)
         if (subscriber) this.#all.delete(subscriber)
       },
-    })
-    return new Response(stream, {
+    }
+    return new Response(new ReadableStream(source, STREAM_QUEUE), {
       headers: {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
@@ -110,17 +118,24 @@ export class Broadcast {
         if (!subscriber.live || event.seq <= subscriber.cursor) continue
         if (this.#expired(subscriber, now)) continue
         subscriber.cursor = event.seq
-        if (sees(subscriber.filter, event.job, project)) this.#deliver(subscriber, event, text)
+        if (sees(subscriber.filter, event, project)) this.#deliver(subscriber, event, text)
       }
     }
   }
 
   /** What is told but not kept: it bears the number of the last durable event and moves no cursor. */
-  progress(job: string, project: string | null, now: number, data: Event['data']): void {
-    const event: Event = { seq: this.#head(), type: 'job.progress', job, at: new Date(now).toISOString(), data }
+  progress(job: { id: string; project: string | null; batch: string | null }, now: number, data: Event['data']): void {
+    const event: Event = {
+      seq: this.#head(),
+      type: 'job.progress',
+      job: job.id,
+      ...(job.batch === null ? {} : { batch: job.batch }),
+      at: new Date(now).toISOString(),
+      data,
+    }
     const text = JSON.stringify(event)
     for (const subscriber of this.#all) {
-      if (!subscriber.live || !sees(subscriber.filter, job, project) || this.#expired(subscriber, now)) continue
+      if (!subscriber.live || !sees(subscriber.filter, event, job.project) || this.#expired(subscriber, now)) continue
       this.#deliver(subscriber, event, text)
     }
   }
@@ -187,7 +202,7 @@ export class Broadcast {
       return
     }
     subscriber.live = true
-    if (ended) this.#close(subscriber, NORMAL, 'job ended')
+    if (subscriber.sawEnd ?? ended) this.#close(subscriber, NORMAL, endOf(subscriber.filter))
   }
 
   /** False where the subscription ended with this event. */
@@ -198,8 +213,12 @@ export class Broadcast {
       this.#close(subscriber, TRY_LATER, 'too slow')
       return false
     }
-    if (subscriber.filter.job === null || !endsJob(event.type)) return true
-    this.#close(subscriber, NORMAL, 'job ended')
+    if (isOfAll(subscriber.filter) || event.type === 'job.progress') return true
+    // While it catches up, a replay may stand behind a final event: the end of the story decides.
+    if (subscriber.filter.job) subscriber.sawEnd = endsJob(event.type)
+    else if (event.type === 'batch.completed') subscriber.sawEnd = true
+    if (!subscriber.sawEnd || (subscriber.filter.job && !subscriber.live)) return true
+    this.#close(subscriber, NORMAL, endOf(subscriber.filter))
     return false
   }
 
@@ -215,35 +234,10 @@ export class Broadcast {
   }
 }
 
-const sees = (filter: EventFilter, job: string | null, project: string | null): boolean =>
-  (filter.job === null || filter.job === job) && (filter.project === null || filter.project === project)
+const isOfAll = (filter: EventFilter): boolean => filter.job === null && !filter.batch
+const endOf = (filter: EventFilter): string => (filter.job === null ? 'batch ended' : 'job ended')
 
-const socketSubscriber = (socket: WebSocket, subscription: Subscription, live: boolean): Subscriber => ({
-  ...subscription,
-  live,
-  send: (_event, text) => socket.send(text),
-  end: (code, reason) => socket.close(code, reason),
-})
-
-/** Bytes that may wait for a slow reader of a stream before it is dropped; it can resume where it was. */
-const STREAM_BACKLOG = 1024
-
-const streamSubscriber = (
-  controller: ReadableStreamDefaultController<Uint8Array>,
-  encoder: TextEncoder,
-  subscription: Subscription,
-  stop: () => void,
-): Subscriber => ({
-  ...subscription,
-  live: false,
-  send: (event, text) => {
-    // The default queue counts chunks.
-    if ((controller.desiredSize ?? 0) < -STREAM_BACKLOG) throw new Error('the reader is too slow')
-    const id = event.type === 'job.progress' ? '' : `id: ${event.seq}\n`
-    controller.enqueue(encoder.encode(`${id}event: ${event.type}\ndata: ${text}\n\n`))
-  },
-  end: () => {
-    stop()
-    controller.close()
-  },
-})
+const sees = (filter: EventFilter, event: Event, project: string | null): boolean =>
+  (filter.job === null || filter.job === event.job) &&
+  (!filter.batch || filter.batch === event.batch) &&
+  (filter.project === null || filter.project === project)

@@ -1,26 +1,34 @@
+import { refText } from '../contract/rpc.ts'
 import { admit, initialLoad, slotsOf, withinReach } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
-import { pickByWeight } from '../core/credential.ts'
 import { nextClass, serveJob } from '../core/fair-queue.ts'
 import { laneWithRoom } from '../core/lanes.ts'
 import { LIMITS } from '../limits.ts'
-import type { CredentialRow } from './admin-store.ts'
-import { usableCredentials } from './availability.ts'
+import { pickCredential, pickOwner } from './availability.ts'
+import { type CredentialRow, sealOf } from './credential-store.ts'
+import type { Credentials } from './credentials.ts'
 import type { JobRow } from './job-store.ts'
 import { type Desk, type Transitions, wishesOf } from './transitions.ts'
 
 /** Waiting jobs read in one query. */
 const ROWS_AT_ONCE = 64
 
+/** What a job that cannot start now holds up: nothing but itself, all jobs of its model, or all of its provider. */
+type Started =
+  | { started: true }
+  | { started: false; holdsUp: 'nobody' | 'job' | 'model' | 'provider'; untilMs: number | null }
+
 /** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
 export class Dispatcher {
   readonly #desk: Desk
   readonly #transitions: Transitions
+  readonly #credentials: Credentials
 
-  constructor(desk: Desk, transitions: Transitions) {
+  constructor(desk: Desk, transitions: Transitions, credentials: Credentials) {
     this.#desk = desk
     this.#transitions = transitions
+    this.#credentials = credentials
   }
 
   /** A job behind which and before which nobody waits at its provider starts without a place in the queue, if it may. */
@@ -40,20 +48,24 @@ export class Dispatcher {
     const heads = new Heads(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
     const blocked = new Set<string>()
     let wakeAt: number | null = null
-    for (let claimed = 0; claimed < LIMITS.claimsPerTurn; claimed += 1) {
+    let started = false
+    for (let looked = 0; looked < LIMITS.claimsPerTurn; looked += 1) {
       const priority = nextClass(books.order(provider), books.waitingClasses(provider, blocked), now)
       const row = priority === null ? null : heads.first(priority, blocked)
       if (!row) return wakeAt
       const outcome = this.#start(row, now)
       if (outcome.started) {
+        started = true
         heads.take(row)
         serveJob(books.order(provider), row.priority, row.tag)
-      } else if (outcome.onlyModel) {
-        blocked.add(row.model)
+      } else if (outcome.holdsUp === 'provider') return earliest(wakeAt, outcome.untilMs)
+      else if (outcome.holdsUp === 'nobody') heads.take(row)
+      else {
         wakeAt = earliest(wakeAt, outcome.untilMs)
-      } else return earliest(wakeAt, outcome.untilMs)
+        if (outcome.holdsUp === 'model' || !heads.skip(row)) blocked.add(row.model)
+      }
     }
-    return now
+    return started ? now : wakeAt
   }
 
   /** Calls that the provider's concurrency lets begin: without any, no row is worth reading. */
@@ -62,22 +74,29 @@ export class Dispatcher {
     return limiter ? slotsOf(limiter) - limiter.load.running : 0
   }
 
-  #start(row: JobRow, now: number): { started: true } | { started: false; onlyModel: boolean; untilMs: number | null } {
+  #start(row: JobRow, now: number): Started {
     const { books, admin, jobs, ambient } = this.#desk
-    const { usable, readyAtMs } = usableCredentials(books, row.provider, now)
-    const credential = this.#ownerOf(row) ?? pickByWeight(usable, ambient.random())
-    if (!credential) return { started: false, onlyModel: false, untilMs: readyAtMs }
+    this.#bringWithinReach(row, now)
+    const owner = this.#ownerOf(row)
+    const picked = owner
+      ? pickOwner(books, owner, row.tokens, now)
+      : pickCredential(books, row.provider, row.tokens, now, ambient.random())
+    if (!picked.credential) return { started: false, holdsUp: owner ? 'job' : 'provider', untilMs: picked.untilMs }
+    const { credential } = picked
     const breakerName = books.limiter(row.provider)
-    const passage = passBreaker(books.breaker(breakerName), now)
-    if (!passage.passes) return { started: false, onlyModel: false, untilMs: passage.untilMs }
-    for (const limiter of books.limiters(row.model)) books.setLoad(limiter.name, withinReach(limiter, now))
-    const limiters = books.limiters(row.model)
+    const probe = refText({ job: row.id, attempt: row.attempt + 1 })
+    const passage = passBreaker(books.breaker(breakerName), now, probe)
+    if (!passage.passes) return { started: false, holdsUp: 'provider', untilMs: passage.untilMs }
+    const limiters = [...books.limiters(row.model), picked.limiter]
     const admission = admit(limiters, row.tokens, now)
     if (!admission.admitted) {
-      return { started: false, onlyModel: admission.limit !== breakerName, untilMs: admission.untilMs }
+      const holdsUp = admission.limit === breakerName ? 'provider' : 'model'
+      return { started: false, holdsUp, untilMs: admission.untilMs }
     }
     const lane = laneWithRoom(books.lanes)
-    if (lane === null) return { started: false, onlyModel: false, untilMs: null }
+    if (lane === null) return { started: false, holdsUp: 'provider', untilMs: null }
+    // It ends or waits for its budget, and has left the queue.
+    if (!this.#transitions.mayStart(row)) return { started: false, holdsUp: 'nobody', untilMs: null }
     for (const [i, { name, rules }] of limiters.entries()) {
       const load = admission.loads[i] ?? initialLoad()
       books.setLoad(name, load)
@@ -85,22 +104,37 @@ export class Dispatcher {
       if (rules.rates.length > 0) admin.saveLimiter(name, load)
     }
     this.#probe(breakerName, passage.breaker)
-    this.#probeCredential(row.provider, credential, now)
+    this.#probeCredential(row.provider, credential, probe, now)
     this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
-    jobs.openAttempt(row.id, row.attempt + 1, row.model, credential.name, this.#reasonOf(row), now)
+    jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
+    books.holdCredential(row.id, picked.limiter.name)
+    this.#credentials.begun(credential, now)
     this.#assign(row, credential, lane)
     return { started: true }
+  }
+
+  /** A clock that was set back must stop no limit for longer than its window. */
+  #bringWithinReach(row: JobRow, now: number): void {
+    const { books } = this.#desk
+    const { credentials = [], retired = [] } = books.setups.get(row.provider) ?? {}
+    const own = [...credentials, ...retired].map(({ provider, name }) => books.credentialLimiter(provider, name))
+    for (const limiter of [...books.limiters(row.model), ...own]) {
+      const load = withinReach(limiter, now)
+      if (load !== limiter.load) books.setLoad(limiter.name, load)
+    }
   }
 
   /** What goes on from an earlier attempt belongs to the account of its credential: another knows nothing of it. */
   #ownerOf(row: JobRow): CredentialRow | null {
     if (row.resume === null) return null
-    const owner = this.#desk.jobs.attempts(row.id).at(-1)?.credential
-    return this.#desk.books.setups.get(row.provider)?.credentials.find((item) => item.name === owner) ?? null
+    return this.#credentials.findOwner(row.provider, this.#desk.jobs.attempts(row.id).at(-1)?.credential ?? null)
   }
 
   /** Why this attempt is made, for the job's record. */
   #reasonOf(row: JobRow): string {
+    // Only a replay leaves no fault behind attempts.
+    if (row.fault === null && row.attempt > 0)
+      return row.resume === null ? 'replayed' : 'replayed: stores what was made'
     if (row.fault === null) return wishesOf(row).reason
     const { code } = JSON.parse(row.fault) as { code: string }
     if (row.resume !== null) return `goes on after ${code}`
@@ -116,9 +150,9 @@ export class Dispatcher {
     admin.saveBreaker(name, breaker)
   }
 
-  #probeCredential(provider: string, credential: CredentialRow, now: number): void {
+  #probeCredential(provider: string, credential: CredentialRow, holder: string, now: number): void {
     const name = this.#desk.books.credentialName(provider, credential.name)
-    const passage = passBreaker(this.#desk.books.breaker(name), now)
+    const passage = passBreaker(this.#desk.books.breaker(name), now, holder)
     if (passage.passes) this.#probe(name, passage.breaker)
   }
 
@@ -126,6 +160,7 @@ export class Dispatcher {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
     if (!setup) return
+    const { prices } = wishesOf(row)
     const webhook = this.#desk.webhookUrl(row.provider, { job: row.id, attempt: row.attempt + 1 })
     this.#transitions.assign(lane, {
       job: row.id,
@@ -137,9 +172,11 @@ export class Dispatcher {
       timeoutMs: setup.timeoutMs,
       credential: {
         identity: books.credentialName(row.provider, credential.name),
-        sealed: { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext },
+        sealed: sealOf(credential),
+        secret: credential.secret,
       },
-      maxCostMicros: wishesOf(row).maxCostMicros,
+      maxCostMicros: leftOfMaxCost(row),
+      ...(prices ? { price: prices[row.model] ?? null } : {}),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,
@@ -148,12 +185,19 @@ export class Dispatcher {
   }
 }
 
+/** `max_cost_usd` is of the whole job: what earlier attempts bought, or may have bought, counts. */
+const leftOfMaxCost = (row: JobRow): number | null => {
+  const { maxCostMicros } = wishesOf(row)
+  return maxCostMicros === null ? null : Math.max(0, maxCostMicros - row.spent_micros)
+}
+
 /** The first waiting jobs of each model and priority, read in pieces and only where they are asked for. */
 class Heads {
   readonly #desk: Desk
   readonly #provider: string
   readonly #piece: number
   readonly #known = new Map<string, JobRow[]>()
+  readonly #skipped = new Set<string>()
 
   constructor(desk: Desk, provider: string, piece: number) {
     this.#desk = desk
@@ -174,16 +218,22 @@ class Heads {
 
   take(row: JobRow): void {
     const rows = this.#known.get(keyOf(row.model, row.priority))
-    rows?.shift()
+    rows?.splice(rows.indexOf(row), 1)
     // Read anew when used up: what was claimed is no longer in the queue.
     if (rows?.length === 0) this.#known.delete(keyOf(row.model, row.priority))
+  }
+
+  /** Leaves a job out of this turn. False where nothing that was read stands behind it. */
+  skip(row: JobRow): boolean {
+    this.#skipped.add(row.id)
+    return this.#head(row.model, row.priority) !== null
   }
 
   #head(model: string, priority: number): JobRow | null {
     const key = keyOf(model, priority)
     const rows = this.#known.get(key) ?? this.#desk.jobs.heads(model, priority, this.#piece)
     this.#known.set(key, rows)
-    return rows[0] ?? null
+    return rows.find((row) => !this.#skipped.has(row.id)) ?? null
   }
 }
 

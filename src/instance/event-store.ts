@@ -7,17 +7,18 @@ import { LIMITS } from '../limits.ts'
 
 const EventRow = v.object({
   seq: v.number(),
-  job: v.string(),
+  job: v.nullable(v.string()),
+  batch: v.nullable(v.string()),
   type: v.picklist(DURABLE_EVENTS),
   at_ms: v.number(),
   data: v.string(),
 })
 
-/** What a subscriber may and wants to see: one job, one project, or all. */
-export type EventFilter = { job: string | null; project: string | null }
+/** What a subscriber may and wants to see: one job, one batch, one project, or all. */
+export type EventFilter = { job: string | null; batch?: string | null; project: string | null }
 
 /** The platform binds at most 100 values to a statement. */
-const ROWS_PER_STATEMENT = 16
+const ROWS_PER_STATEMENT = 14
 
 /** Events looked at in one go for a subscriber of one project: other projects' events must not make a long turn. */
 const SCAN = 5_000
@@ -31,23 +32,27 @@ export class EventStore {
     this.#sql = sql
   }
 
+  /** `id` is null where the event concerns a project or, with no `project`, the whole instance. */
   append(
     seq: number,
-    job: { id: string; project: string | null },
+    job: { id: string | null; project: string | null; batch?: string | null },
     type: DurableEvent,
     atMs: number,
     data: { [key: string]: Json },
   ): Event {
-    this.#unwritten.push([seq, job.id, job.project, type, atMs, JSON.stringify(data)])
-    return { seq, type, job: job.id, at: new Date(atMs).toISOString(), data }
+    this.#unwritten.push([seq, job.id, job.project, type, atMs, JSON.stringify(data), job.batch ?? null])
+    return { seq, type, job: job.id, ...batchOf(job.batch), at: new Date(atMs).toISOString(), data }
   }
 
   /** Writes what was appended. A transaction ends with it. */
   flush(): void {
     while (this.#unwritten.length > 0) {
       const rows = this.#unwritten.splice(0, ROWS_PER_STATEMENT)
-      const places = rows.map(() => '(?, ?, ?, ?, ?, ?)').join(', ')
-      this.#sql.exec(`INSERT INTO events (seq, job, project, type, at_ms, data) VALUES ${places}`, ...rows.flat())
+      const places = rows.map(() => '(?, ?, ?, ?, ?, ?, ?)').join(', ')
+      this.#sql.exec(
+        `INSERT INTO events (seq, job, project, type, at_ms, data, batch) VALUES ${places}`,
+        ...rows.flat(),
+      )
     }
   }
 
@@ -71,7 +76,10 @@ export class EventStore {
     const events = this.#read(cursor, filter)
     const last = events.at(-1)
     if (last && events.length === LIMITS.replayEvents) return { events, cursor: last.seq }
-    return { events, cursor: filter.project === null || filter.job ? head : Math.min(head, cursor + SCAN) }
+    return {
+      events,
+      cursor: filter.project === null || filter.job || filter.batch ? head : Math.min(head, cursor + SCAN),
+    }
   }
 
   #read(cursor: number, filter: EventFilter): Event[] {
@@ -80,6 +88,14 @@ export class EventStore {
       return this.#events(
         'SELECT * FROM events WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?',
         filter.job,
+        cursor,
+        limit,
+      )
+    }
+    if (filter.batch) {
+      return this.#events(
+        'SELECT * FROM events WHERE batch = ? AND seq > ? ORDER BY seq LIMIT ?',
+        filter.batch,
         cursor,
         limit,
       )
@@ -103,12 +119,16 @@ export class EventStore {
   }
 }
 
+/** Only events of a batch bear the field. */
+const batchOf = (batch: string | null | undefined): { batch?: string } => (batch ? { batch } : {})
+
 const toEvent = (raw: Record<string, SqlStorageValue>): Event => {
   const row = v.parse(EventRow, raw)
   return {
     seq: row.seq,
     type: row.type,
     job: row.job,
+    ...batchOf(row.batch),
     at: new Date(row.at_ms).toISOString(),
     data: JSON.parse(row.data) as Event['data'],
   }

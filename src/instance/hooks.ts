@@ -3,8 +3,8 @@ import type { AttemptRef } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
 import { createHttp } from '../providers/http.ts'
 import { providerOf } from '../providers/registry.ts'
-import type { CredentialRow } from './admin-store.ts'
 import type { Books } from './books.ts'
+import { type CredentialRow, sealOf } from './credential-store.ts'
 import type { Vault } from './vault.ts'
 
 /** A provider's delivery: headers as pairs, the body as it came, and the attempt that its URL names. */
@@ -35,7 +35,7 @@ export class Hooks {
     if (!webhook || !setup) return notOurs()
     const headers = new Headers(delivery.headers)
     if (!headers.has('webhook-id') || !headers.has('webhook-signature')) return notOurs()
-    for (const credential of setup.credentials) {
+    for (const credential of [...setup.credentials, ...setup.retired]) {
       const secret = await this.#secretOf(credential, setup.baseUrl, webhook)
       if (secret !== null && (await webhook.verify(headers, delivery.body, secret, now))) return ok(null)
     }
@@ -50,8 +50,7 @@ export class Hooks {
     const name = this.#books.credentialName(credential.provider, credential.name)
     const known = this.#secrets.get(`${name} ${credential.ciphertext}`)
     if (known) return known
-    const sealed = { keyId: credential.key_id, iv: credential.iv, ciphertext: credential.ciphertext }
-    const plain = await this.#vault.open(sealed, name)
+    const plain = await this.#vault.open(sealOf(credential), name)
     if (plain === null) return null
     const http = createHttp({ timeoutMs: LIMITS.cancelTimeoutMs, allowPrivate: this.#allowPrivate })
     const secret = await webhook.secret({ baseUrl, secret: plain }, http)

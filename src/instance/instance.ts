@@ -1,8 +1,26 @@
 import { DurableObject } from 'cloudflare:workers'
+import type { BatchRecord, BatchRequest } from '../contract/batch.ts'
+import type {
+  BudgetRequest,
+  BudgetView,
+  LedgerView,
+  ProjectPatch,
+  ProjectRequest,
+  ProjectView,
+} from '../contract/budget.ts'
+import type { Sealing } from '../contract/credential.ts'
+import type {
+  DeadLetterRecords,
+  Discarded,
+  DiscardRequest,
+  ReplayRecord,
+  ReplayRequest,
+} from '../contract/dead-letter.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type {
   ApiKey,
   Credential,
+  CredentialChange,
   InstanceConfig,
   Instance as InstanceView,
   KeyRequest,
@@ -12,6 +30,8 @@ import type {
   Ticket,
 } from '../contract/instance.ts'
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
+import type { LineEvent, LogFilter, LogPage } from '../contract/log.ts'
+import type { PriceRequest, PriceView } from '../contract/price.ts'
 import {
   type Answered,
   type AttemptRef,
@@ -22,21 +42,34 @@ import {
   toWire,
   type Wire,
 } from '../contract/rpc.ts'
+import type { UsageQuery, UsageReport } from '../contract/usage-report.ts'
 import { earliest } from '../core/alarm.ts'
+import { backoffMs } from '../core/outcome.ts'
 import type { Env } from '../env.ts'
 import { LIMITS } from '../limits.ts'
 import { deleteArtifacts } from '../storage/artifacts.ts'
 import { notHere, type Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
+import { type BatchRecords, batchRecord, cancelBatch, findBatch, readBatches, takeInBatch } from './batches.ts'
+import { listBudgets, readBudget, removeBudget, saveBudget } from './budgets.ts'
+import { type DeadLetterPageRequest, ownProject, readDeadLetters } from './dead-letter-reader.ts'
+import { noDeadLetter } from './dead-letters.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Delivery, Hooks, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-store.ts'
 import { logTransition } from './log.ts'
+import { readLog } from './log-reader.ts'
 import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
-import { type JobRecords, readJob, readJobs, visible } from './reader.ts'
+import { type ModelPrice, modelPrices } from './pricing.ts'
+import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
+import { proveBooks } from './proof.ts'
+import { answer, type JobRecords, readJob, readJobs, visible } from './reader.ts'
+import type { ReplayRow } from './replay-store.ts'
+import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
+import { readUsage } from './usage-reader.ts'
 import { createVault, type Vault } from './vault.ts'
 import { isoTime, keyView } from './views.ts'
 
@@ -59,6 +92,8 @@ export class Instance extends DurableObject<Env> {
   #erasing: Promise<void> | null = null
   /** When the alarm is set to ring; null where that is not known. */
   #alarmAt: number | null = null
+  /** Turns by alarm that failed in a row. */
+  #turnFaults = 0
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -69,7 +104,7 @@ export class Instance extends DurableObject<Env> {
     void state.blockConcurrencyWhile(async () => {
       parts.books.keyIds = await this.#vault.keyIds()
       // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
-      if (parts.books.lanes.some((load) => load > 0)) this.#wake(systemAmbient.now())
+      if (parts.books.lanes.some((load) => load > 0) || parts.sealing.isDue) this.#wake(systemAmbient.now())
     })
   }
 
@@ -85,6 +120,7 @@ export class Instance extends DurableObject<Env> {
     const founding = { id, organization, config, created_at_ms: systemAmbient.now(), deleting: false }
     this.#parts = openParts(this.ctx, this.env, founding.created_at_ms, founding)
     this.#parts.books.keyIds = keyIds
+    this.#parts.sealing.found()
     return ok(toWire(this.#view(this.#parts)))
   }
 
@@ -96,8 +132,10 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'admin', (parts) => {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
-      parts.books.weights = parts.identity.config.project_weights ?? {}
-      return ok(toWire(this.#view(parts)))
+      parts.books.applyConfig(parts.identity.config)
+      // Another calendar, or another rule for jobs over budget: what waits is looked at again.
+      this.#wake(systemAmbient.now())
+      return parts.log.change(caller, 'instance.configured', {}, ok(toWire(this.#view(parts))), config)
     })
   }
 
@@ -154,12 +192,129 @@ export class Instance extends DurableObject<Env> {
     })
   }
 
+  /** A failed job runs again. */
+  async replay(caller: Caller, id: string): Promise<Result<Answered<JobRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const verdict = await this.#commit.apply((): Result<null> => {
+        const row = parts.jobs.find(id)
+        return visible(row, principal) ? parts.deadLetters.readmit(row, null) : noJob()
+      })
+      return verdict.ok ? ok(readJob(parts, id, systemAmbient.now())) : verdict
+    })
+  }
+
+  // -------------------------------------------------------------------------------------------- dead letters
+
+  async deadLetters(caller: Caller, page: DeadLetterPageRequest): Promise<Result<Answered<DeadLetterRecords>>> {
+    return this.#as(caller, 'read', (parts, principal, now) => ok(readDeadLetters(parts, principal, page, now)))
+  }
+
+  async discard(caller: Caller, id: string): Promise<Result<null>> {
+    return this.#as(caller, 'jobs', (parts, principal) =>
+      this.#commit.apply((): Result<null> => {
+        const row = parts.jobs.find(id)
+        return visible(row, principal) ? parts.deadLetters.discard(row) : noDeadLetter()
+      }),
+    )
+  }
+
+  async discardAll(caller: Caller, request: DiscardRequest): Promise<Result<Discarded>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const own = ownProject(principal, request.project)
+      if (!own.ok) return own
+      const { all: _, ...filter } = request
+      return ok(await this.#commit.apply(() => parts.deadLetters.discardAll(filter, principal.project)))
+    })
+  }
+
+  async orderReplay(caller: Caller, request: ReplayRequest): Promise<Result<Wire<ReplayRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const own = ownProject(principal, request.project)
+      if (!own.ok) return own
+      const ordered = await this.#commit.apply(() => parts.replays.order(request, principal.project, caller.requestId))
+      if (!ordered.ok) return ordered
+      // As it stands behind the turn of the transaction, which may have taken the first step.
+      return this.#replayView(parts, parts.replays.find(ordered.value.id, null))
+    })
+  }
+
+  async replays(
+    caller: Caller,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Result<Wire<{ data: ReplayRecord[]; next: string | null }>>> {
+    return this.#as(caller, 'read', (parts, principal) => {
+      const { rows, next } = parts.replays.list(after, principal.project, limit)
+      return ok(toWire({ data: rows.map((row) => replayRecord(row, parts.identity.id)), next }))
+    })
+  }
+
+  async replayOrder(caller: Caller, id: string): Promise<Result<Wire<ReplayRecord>>> {
+    return this.#as(caller, 'read', (parts, principal) =>
+      this.#replayView(parts, parts.replays.find(id, principal.project)),
+    )
+  }
+
+  async cancelReplay(caller: Caller, id: string): Promise<Result<Wire<ReplayRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) =>
+      this.#replayView(parts, await this.#commit.apply(() => parts.replays.cancel(id, principal.project))),
+    )
+  }
+
+  // ------------------------------------------------------------------------------------------------- batches
+
+  async submitBatch(
+    caller: Caller,
+    wire: Wire<BatchRequest>,
+    options: Omit<SubmitOptions, 'waitMs'>,
+  ): Promise<Result<Answered<BatchRecord> & { replayed: boolean }>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const request = fromWire(wire)
+      const taken = await this.#commit.apply(() => takeInBatch(parts, principal, caller.requestId, request, options))
+      if (!taken.ok) return taken
+      const read = this.#readBatch(parts, principal, taken.value.id)
+      return read.ok ? ok({ ...read.value, replayed: taken.value.replayed }) : read
+    })
+  }
+
+  async batch(caller: Caller, id: string): Promise<Result<Answered<BatchRecord>>> {
+    return this.#as(caller, 'read', (parts, principal) => this.#readBatch(parts, principal, id))
+  }
+
+  async batches(
+    caller: Caller,
+    filter: { project?: string; before?: string; limit: number },
+  ): Promise<Result<Answered<BatchRecords>>> {
+    return this.#as(caller, 'read', (parts, principal, now) =>
+      ok(answer(parts, toWire(readBatches(parts, principal, filter)), now)),
+    )
+  }
+
+  async cancelBatch(caller: Caller, id: string): Promise<Result<Answered<BatchRecord>>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const canceled = await this.#commit.apply(() => cancelBatch(parts, principal, id))
+      return canceled.ok ? this.#readBatch(parts, principal, id) : canceled
+    })
+  }
+
   /** Whether the caller may read an artifact of this job. */
   async mayReadArtifact(caller: Caller, job: string): Promise<Result<null>> {
     return this.#as(caller, 'read', (parts, principal) =>
       visible(parts.jobs.find(job), principal) ? ok(null) : noJob(),
     )
   }
+
+  // --------------------------------------------------------------------------------------- usage and the log
+
+  async usage(caller: Caller, query: UsageQuery): Promise<Result<Wire<UsageReport>>> {
+    return this.#as(caller, 'read', (parts, principal, now) => wired(readUsage(parts, principal, query, now)))
+  }
+
+  async logs(caller: Caller, filter: LogFilter): Promise<Result<Wire<LogPage>>> {
+    return this.#as(caller, 'read', (parts, principal) => wired(readLog(parts.logs, principal, filter)))
+  }
+
+  // ------------------------------------------------------------------------------------- lanes and providers
 
   /** What a lane has to tell. Repeated reports change nothing. */
   async report(lane: number, wire: Wire<Report[]>, bornAtMs: number): Promise<Wire<ReportReply>> {
@@ -173,9 +328,11 @@ export class Instance extends DurableObject<Env> {
     const assign: ReportReply['assign'] = []
     if (ends.length > 0) {
       this.#replies.set(lane, assign)
-      await this.#commit
-        .apply(() => ends.forEach((report) => void parts.scheduler.end(report, report.end)))
-        .finally(() => this.#replies.delete(lane))
+      // Each for itself: an end that cannot be written keeps no other from it.
+      const written = ends.map((report) => this.#commit.apply(() => parts.scheduler.end(report, report.end)))
+      const failed = (await Promise.allSettled(written)).find((result) => result.status === 'rejected')
+      this.#replies.delete(lane)
+      if (failed) this.#refuseReport(parts, lane, assign, failed.reason)
     }
     return toWire({ assign, stop })
   }
@@ -196,7 +353,11 @@ export class Instance extends DurableObject<Env> {
   // ---------------------------------------------------------------------------------------------------- keys
 
   async createKey(caller: Caller, request: KeyRequest, id: string, digest: string): Promise<Result<ApiKey>> {
-    return this.#administer(caller, (parts, now) => parts.administration.createKey(request, id, digest, now))
+    return this.#administer(caller, (parts, now) => {
+      const { name, role, project = null } = request
+      const made = parts.administration.createKey(request, id, digest, now)
+      return parts.log.change(caller, 'key.created', { key: id, name, role, project }, made)
+    })
   }
 
   async keys(caller: Caller): Promise<Result<ApiKey[]>> {
@@ -204,7 +365,9 @@ export class Instance extends DurableObject<Env> {
   }
 
   async revokeKey(caller: Caller, id: string): Promise<Result<null>> {
-    const revoked = await this.#administer(caller, (parts) => parts.administration.deleteKey(id))
+    const revoked = await this.#administer(caller, (parts) =>
+      parts.log.change(caller, 'key.revoked', { key: id }, parts.administration.deleteKey(id)),
+    )
     if (revoked.ok) this.#parts?.broadcast.closeKey(id)
     return revoked
   }
@@ -219,6 +382,48 @@ export class Instance extends DurableObject<Env> {
       parts.admin.insertTicket(digest, principal.keyId, now + LIMITS.ticketMs, now)
       return ok({ expires_at: isoTime(now + LIMITS.ticketMs) })
     })
+  }
+
+  // ------------------------------------------------------------------------------------------ money, projects
+
+  async budgets(caller: Caller): Promise<Result<BudgetView[]>> {
+    return this.#as(caller, 'admin', (parts, _principal, now) => ok(listBudgets(parts, now)))
+  }
+
+  async budget(caller: Caller, scope: string): Promise<Result<BudgetView>> {
+    return this.#as(caller, 'admin', (parts, _principal, now) => readBudget(parts, scope, now))
+  }
+
+  async setBudget(caller: Caller, scope: string, request: BudgetRequest): Promise<Result<BudgetView>> {
+    return this.#administer(caller, (parts, now) => saveBudget(parts, scope, request, now))
+  }
+
+  async deleteBudget(caller: Caller, scope: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => removeBudget(parts, scope))
+  }
+
+  async ledger(caller: Caller): Promise<Result<LedgerView>> {
+    return this.#as(caller, 'admin', (parts, _principal, now) => ok(proveBooks(parts, now)))
+  }
+
+  async projects(caller: Caller): Promise<Result<ProjectView[]>> {
+    return this.#as(caller, 'read', (parts, principal, now) => ok(listProjects(parts, principal, now)))
+  }
+
+  async project(caller: Caller, name: string): Promise<Result<ProjectView>> {
+    return this.#as(caller, 'read', (parts, principal, now) => readProject(parts, principal, name, now))
+  }
+
+  async createProject(caller: Caller, request: ProjectRequest): Promise<Result<ProjectView>> {
+    return this.#administer(caller, (parts, now) => createProject(parts, request, now))
+  }
+
+  async changeProject(caller: Caller, name: string, change: ProjectPatch): Promise<Result<ProjectView>> {
+    return this.#administer(caller, (parts, now) => changeProject(parts, name, change, now))
+  }
+
+  async deleteProject(caller: Caller, name: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => deleteProject(parts, name))
   }
 
   // ----------------------------------------------------------------------------------------------- providers
@@ -236,20 +441,25 @@ export class Instance extends DurableObject<Env> {
 
   async configureProvider(caller: Caller, id: string, request: ProviderRequest): Promise<Result<ProviderView>> {
     const allowPrivate = this.env.ALLOW_PRIVATE_UPSTREAMS === 'true'
-    return this.#administer(caller, (parts, now) =>
-      parts.administration.configureProvider(id, request, allowPrivate, now),
-    )
+    return this.#administer(caller, (parts, now) => {
+      const configured = parts.administration.configureProvider(id, request, allowPrivate, now)
+      return parts.log.change(caller, 'provider.configured', { provider: id }, configured, request)
+    })
   }
 
   async credentials(caller: Caller, provider: string): Promise<Result<Credential[]>> {
-    return this.#as(caller, 'admin', (parts) => parts.administration.credentials(provider))
+    return this.#as(caller, 'admin', (parts, _principal, now) => parts.administration.credentials(provider, now))
+  }
+
+  async sealing(caller: Caller): Promise<Result<Sealing>> {
+    return this.#as(caller, 'admin', (parts) => ok(parts.sealing.view()))
   }
 
   async saveCredential(
     caller: Caller,
     provider: string,
     name: string,
-    change: { secret?: string | undefined; weight?: number | undefined; enabled?: boolean | undefined },
+    change: CredentialChange,
     mode: 'create' | 'update',
   ): Promise<Result<Credential>> {
     return this.#as(caller, 'admin', async (parts) => {
@@ -259,14 +469,50 @@ export class Instance extends DurableObject<Env> {
           ? null
           : { plain: change.secret, sealed: await this.#vault.seal(change.secret, identity) }
       if (this.#parts !== parts || parts.identity.deleting) return notHere()
-      return this.#commit.apply(() =>
-        parts.administration.saveCredential(provider, name, { ...change, secret }, mode, systemAmbient.now()),
-      )
+      const origin = { now: systemAmbient.now(), requestId: caller.requestId }
+      const event = mode === 'create' ? 'credential.created' : 'credential.changed'
+      const saved = await this.#commit.apply(() => {
+        const result = parts.administration.saveCredential(provider, name, { ...change, secret }, mode, origin)
+        return parts.log.change(caller, event, { provider, credential: name }, result, change)
+      })
+      if (saved.ok && secret) this.#tellLanes(parts)
+      return saved
     })
   }
 
   async deleteCredential(caller: Caller, provider: string, name: string): Promise<Result<null>> {
-    return this.#administer(caller, (parts) => parts.administration.deleteCredential(provider, name))
+    return this.#administer(caller, (parts, now) => {
+      const deleted = parts.administration.deleteCredential(provider, name, now)
+      return parts.log.change(caller, 'credential.deleted', { provider, credential: name }, deleted)
+    })
+  }
+
+  // -------------------------------------------------------------------------------------------------- prices
+
+  async prices(caller: Caller, provider: string | null): Promise<Result<Wire<PriceView[]>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => wired(parts.pricing.list(provider, now)))
+  }
+
+  async price(caller: Caller, provider: string, model: string): Promise<Result<Wire<PriceView>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => wired(parts.pricing.read(provider, model, now)))
+  }
+
+  /** Jobs that are already taken in keep the price they were judged by. */
+  async savePrice(
+    caller: Caller,
+    provider: string,
+    model: string,
+    request: PriceRequest,
+  ): Promise<Result<Wire<PriceView>>> {
+    return this.#administer(caller, (parts, now) => wired(parts.pricing.save(provider, model, request, now)))
+  }
+
+  async deletePrice(caller: Caller, provider: string, model: string): Promise<Result<null>> {
+    return this.#administer(caller, (parts) => parts.pricing.delete(provider, model))
+  }
+
+  async modelPrices(caller: Caller): Promise<Result<Wire<ModelPrice[]>>> {
+    return this.#as(caller, 'read', (parts, _principal, now) => ok(toWire(modelPrices(parts.books, now))))
   }
 
   // ------------------------------------------------------------------------------------------- alarm, sockets
@@ -279,10 +525,16 @@ export class Instance extends DurableObject<Env> {
     try {
       if (parts.identity.deleting) return await this.#erase(parts)
       this.#transact([])
+      this.#turnFaults = 0
       await this.#askSilentLanes(parts)
+      await this.#seal(parts)
     } catch (error) {
+      // Soon at first: what is due, and whoever waits for it, does not wait for a fault that passes.
+      this.#turnFaults += 1
+      this.#wake(systemAmbient.now() + backoffMs(this.#turnFaults, systemAmbient.random()))
       this.#logFault(parts, 'instance.turn_failed', error)
-      this.#wake(systemAmbient.now() + LIMITS.backoffMaxMs)
+      // A turn that fails keeps nobody from finding out what became of the attempts.
+      this.ctx.waitUntil(this.#askSilentLanes(parts))
     }
   }
 
@@ -348,13 +600,17 @@ export class Instance extends DurableObject<Env> {
       this.ctx.storage.transactionSync(() => {
         parts.jobs.begin()
         for (const operation of operations) operation()
-        if (!parts.identity.deleting) wakeAt = parts.scheduler.turn()
+        if (!parts.identity.deleting) wakeAt = earliest(parts.replays.turn(), parts.scheduler.turn())
         parts.jobs.flush()
         parts.events.flush()
       })
     } catch (error) {
       parts.scheduler.takeEffects()
+      // A row may be to blame: the next turn looks closer, and sets it aside.
+      parts.jobs.careful = true
       parts.books.reload(parts.jobs, parts.events, parts.admin)
+      parts.accounts.reload()
+      parts.replays.reload()
       throw error
     }
     // What is done stays done: a fault from here on must not look like a transaction that was rolled back.
@@ -385,28 +641,40 @@ export class Instance extends DurableObject<Env> {
     if (parts.lanes.silent(parts.books.lanes, now).length > 0) this.ctx.waitUntil(this.#askSilentLanes(parts))
   }
 
-  /** Lanes that were silent for a lease are asked; what they do not know is lost, and judged as such. */
+  /** Lanes that were silent for a lease are asked; what they do not know is lost, and judged as such. Never throws. */
   async #askSilentLanes(parts: Parts): Promise<void> {
-    const now = systemAmbient.now()
-    const silent = parts.lanes.silent(parts.books.lanes, now)
-    if (silent.length === 0) return
+    const silent = parts.lanes.silent(parts.books.lanes, systemAmbient.now())
+    if (silent.length === 0 || parts.identity.deleting) return
     const running = parts.jobs.running()
     const asked = silent.map(async (lane) => {
       const inLane = running
         .filter((row) => row.lane === lane)
-        .map((row) => ({
-          job: row.id,
-          attempt: row.attempt,
-          startedAtMs: parts.jobs.attempts(row.id).at(-1)?.started_at_ms ?? 0,
-        }))
-      const unknown = await parts.lanes.unknown(lane, inLane, systemAmbient.now)
-      if (!unknown?.refs.length) return
-      await this.#commit.apply(() =>
-        unknown.refs.forEach((ref) => void parts.scheduler.lose(ref, unknown.laneBornAtMs)),
-      )
+        .map((row) => ({ job: row.id, attempt: row.attempt, startedAtMs: row.started_at_ms }))
+      const failed = await parts.lanes.ask(lane, inLane, systemAmbient.now, async (lost, laneBornAtMs) => {
+        // Each for itself: one that cannot be judged keeps no other from it.
+        await Promise.all(lost.map((ref) => this.#commit.apply(() => parts.scheduler.lose(ref, laneBornAtMs))))
+      })
+      if (this.#parts !== parts || parts.identity.deleting) return
+      if (failed) this.#logFault(parts, 'instance.lane_not_asked', failed.error)
+      this.#wake(parts.lanes.nextExpiry(parts.books.lanes))
     })
     await Promise.all(asked)
-    this.#wake(parts.lanes.nextExpiry(parts.books.lanes))
+  }
+
+  /** Whatever still holds an older secret learns of the new one at once, and by alarm where that does not succeed. */
+  #tellLanes(parts: Parts): void {
+    parts.sealing.replaced()
+    const told = this.#seal(parts).catch((error) => {
+      this.#logFault(parts, 'instance.sealing_failed', error)
+      this.#wake(systemAmbient.now() + LIMITS.renewRetryMs)
+    })
+    this.ctx.waitUntil(told)
+  }
+
+  async #seal(parts: Parts): Promise<void> {
+    if (!parts.sealing.isDue || parts.identity.deleting) return
+    const waitMs = await parts.sealing.step(this.#vault, (operation) => this.#commit.apply(operation))
+    if (waitMs !== null) this.#wake(systemAmbient.now() + waitMs)
   }
 
   #wake(at: number | null): void {
@@ -417,13 +685,20 @@ export class Instance extends DurableObject<Env> {
     void this.ctx.storage.setAlarm(this.#alarmAt)
   }
 
+  /** The lane will repeat its ends. Work that was to travel with the answer goes by itself. */
+  #refuseReport(parts: Parts, lane: number, assign: ReportReply['assign'], error: unknown): never {
+    this.#logFault(parts, 'instance.end_failed', error)
+    if (assign.length > 0) this.ctx.waitUntil(parts.lanes.assign(lane, assign, systemAmbient.now()))
+    throw error
+  }
+
   #onProgress(parts: Parts, report: Extract<Report, { kind: 'progress' }>): AttemptRef[] {
     const { job, attempt, progress, message, rate } = report
     const row = parts.jobs.findRunning(job)
     if (row?.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
-    if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(row.model, rate)))
-    parts.broadcast.progress(job, row.project, systemAmbient.now(), { progress, message })
+    if (rate?.remaining === 0) this.ctx.waitUntil(this.#commit.apply(() => parts.scheduler.rateHint(job, rate)))
+    parts.broadcast.progress({ ...row, id: job }, systemAmbient.now(), { progress, message })
     return []
   }
 
@@ -438,16 +713,26 @@ export class Instance extends DurableObject<Env> {
     return access.ok || access.fault.code === 'permission_denied' ? ok(null) : access
   }
 
+  #readBatch(parts: Parts, principal: Principal, id: string): Result<Answered<BatchRecord>> {
+    const found = findBatch(parts, principal, id)
+    return found.ok ? ok(answer(parts, toWire(batchRecord(parts, found.value)), systemAmbient.now())) : found
+  }
+
+  #replayView(parts: Parts, found: Result<ReplayRow>): Result<Wire<ReplayRecord>> {
+    return found.ok ? ok(toWire(replayRecord(found.value, parts.identity.id))) : found
+  }
+
   #hooksOf(parts: Parts): Hooks {
     this.#hooks ??= new Hooks(parts.books, this.#vault, this.env.ALLOW_PRIVATE_UPSTREAMS === 'true')
     return this.#hooks
   }
 
-  #logFault(parts: Parts, event: string, error: unknown): void {
+  #logFault(parts: Parts, event: LineEvent, error: unknown): void {
     const { name, stack } = error instanceof Error ? error : { name: typeof error, stack: '' }
     // Not the message: it could repeat what a client sent.
     const where = (stack ?? '').split('\n').slice(1, 4).join(' ').slice(0, 500)
     console.error(JSON.stringify({ level: 'error', event, instance: parts.identity.id, name, where }))
+    parts.log.fault(event, name)
   }
 
   #view(parts: Parts): InstanceView {
@@ -472,12 +757,15 @@ export class Instance extends DurableObject<Env> {
     }
     let more = true
     while (more) more = (await deleteArtifacts(this.env.ARTIFACTS, parts.identity.id)).more
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
+    // Only now may the instance be founded anew: what is new must not be wiped.
     this.#parts = null
     this.#hooks = null
     this.#alarmAt = null
-    await this.ctx.storage.deleteAlarm()
-    await this.ctx.storage.deleteAll()
   }
 }
+
+const wired = <T>(result: Result<T>): Result<Wire<T>> => (result.ok ? ok(toWire(result.value)) : result)
 
 const noJob = () => refuse('not_found', 'There is no such job.')

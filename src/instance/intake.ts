@@ -38,7 +38,9 @@ export const takeIn = (
   const origin = { id: systemAmbient.id('job'), requestId, project, now }
   const job = planJob(request, parts.identity.config, parts.books, origin)
   if (!job.ok) return job
-  parts.scheduler.submit(job.value)
+  const money = parts.accounts.admit(job.value, principal.project !== null, now)
+  if (!money.ok) return money
+  parts.scheduler.submit(job.value, money.value)
   if (key !== null) parts.jobs.insertIdempotent(scope, key, fingerprint, job.value.id, now)
   return ok({ id: job.value.id, replayed: false })
 }

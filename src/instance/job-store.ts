@@ -1,14 +1,27 @@
 import * as v from 'valibot'
 import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contract/fault.ts'
 import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
+import { JSON_COLUMNS, Unreadable } from './unreadable.ts'
 
 /** All SQL about jobs, their attempts and idempotency keys. Rows are parsed where they are read. */
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const time = v.nullable(count)
 const text = v.nullable(v.string())
+
+/** A job's money: what its next or present attempt should cost, what is held for it and since which day, what is booked. */
+const moneyOfRow = {
+  estimate_micros: time,
+  held_micros: time,
+  held_day: text,
+  spent_micros: count,
+  /** The budget that it waits for. */
+  budget_scope: text,
+}
+export type MoneyOfRow = v.InferOutput<v.ObjectSchema<typeof moneyOfRow, undefined>>
 
 const JobRow = v.object({
   id: v.string(),
@@ -40,13 +53,26 @@ const JobRow = v.object({
   output: text,
   fault: text,
   open_attempt: text,
+  ...moneyOfRow,
+  /** While it waits for a budget its deadline stands still: what was left of it. */
+  deadline_left_ms: time,
+  batch: text,
+  replays: count,
+  /** Attempts up to this one belong to what was before the last replay. */
+  round_after: count,
+  /** The replay by filter that replayed it last. */
+  replayed_by: text,
+  discarded_at_ms: time,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
+const CarefulRow = v.object({ ...JobRow.entries, ...JSON_COLUMNS })
 
 const AttemptRow = v.object({
   number: count,
   model: v.string(),
   credential: v.string(),
+  /** The number of the secret with which it began. */
+  secret: count,
   reason: v.string(),
   started_at_ms: count,
   ended_at_ms: time,
@@ -62,9 +88,31 @@ const OpenAttempt = v.object({
   number: count,
   model: v.string(),
   credential: v.string(),
+  secret: count,
   reason: v.string(),
   started_at_ms: count,
 })
+
+type OpenAttempt = v.InferOutput<typeof OpenAttempt>
+
+/** How an attempt ended. `costMicros` is null where nobody knows. */
+export type AttemptClose = {
+  at: number
+  outcome: 'done' | AttemptFaultCode
+  providerRequestId: string | null
+  costMicros: number | null
+  fault: Fault | null
+}
+
+/** A running job as far as its lane and its credential go. */
+export type RunningJob = {
+  id: string
+  attempt: number
+  lane: number
+  model: string
+  credential: string
+  started_at_ms: number
+}
 
 /** What the job asked for beyond its input, as one JSON column. */
 export type Wishes = {
@@ -78,6 +126,10 @@ export type Wishes = {
   /** Why the first model was chosen, and which were not. */
   reason: string
   skipped: { model: string; reason: string }[]
+  /** The whole length of the deadline, for a replay; rows of an earlier version have none. */
+  deadlineMs?: number
+  /** What the job was judged by, per model that has a price; left out in jobs of versions that kept none. */
+  prices?: Record<string, PriceSnapshot>
 }
 
 export type NewJob = Omit<
@@ -94,9 +146,36 @@ export type NewJob = Omit<
   | 'output'
   | 'fault'
   | 'open_attempt'
->
+  | 'deadline_left_ms'
+  | keyof MoneyOfRow
+  | 'batch'
+  | 'replays'
+  | 'round_after'
+  | 'replayed_by'
+  | 'discarded_at_ms'
+> & { batch?: string | null }
 
-export type JobFilter = { status?: Status; type?: string; project?: string; before?: string; limit: number }
+const SetAside = v.object({
+  id: v.string(),
+  project: text,
+  request_id: v.string(),
+  provider: v.string(),
+  attempt: count,
+  open_attempt: text,
+})
+/** A job that was ended without being read. */
+export type SetAside = v.InferOutput<typeof SetAside>
+
+const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
+
+export type JobFilter = {
+  status?: Status
+  type?: string
+  project?: string
+  batch?: string
+  before?: string
+  limit: number
+}
 
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
 const SCAN = 5_000
@@ -107,6 +186,9 @@ const SCAN = 5_000
  * transactions, so that an attempt's end reads nothing.
  */
 export class JobStore {
+  readonly unreadable = new Unreadable()
+  /** Looks into JSON columns too: set where a turn has failed, which a row may be to blame for. */
+  careful = false
   readonly #sql: SqlStorage
   /** Rows of running jobs, and those that the last transaction touched. */
   readonly #rows = new Map<string, JobRow>()
@@ -153,14 +235,22 @@ export class JobStore {
     }
   }
 
-  insert(job: NewJob): void {
-    this.#rows.set(job.id, { ...NOTHING_YET, ...job })
+  insert(job: NewJob, money: MoneyOfRow): void {
+    this.#rows.set(job.id, { ...NOTHING_YET, ...job, ...money })
     this.#fresh.add(job.id)
     this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
     this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
   }
 
   find(id: string): JobRow | null {
+    const known = this.#rows.get(id)
+    if (known) return known
+    const [row] = this.#sql.exec('SELECT * FROM jobs WHERE id = ?', id)
+    return row ? v.parse(JobRow, row) : null
+  }
+
+  /** As `find`, and null too where it cannot be read. */
+  findReadable(id: string): JobRow | null {
     return this.#rows.get(id) ?? this.#select('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
   }
 
@@ -222,6 +312,7 @@ export class JobStore {
     id: string,
     job: Lifecycle,
     place: { provider: string; tag: number; queuedAtMs: number; lane: number | null },
+    money: MoneyOfRow,
   ): void {
     this.#dueFloor = lower(this.#dueFloor, job.dueAtMs)
     this.#change(id, {
@@ -238,7 +329,69 @@ export class JobStore {
       ended_at_ms: job.endedAtMs,
       resume: job.resume,
       fault: job.fault ? JSON.stringify(job.fault) : null,
+      ...money,
     })
+  }
+
+  /** `leftMs`: what of the deadline is kept while the job waits for its budget; null when it runs again. */
+  saveDeadline(id: string, deadlineAtMs: number, leftMs: number | null): void {
+    this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
+    this.#change(id, { deadline_at_ms: deadlineAtMs, deadline_left_ms: leftMs })
+  }
+
+  /** What a replay changes beside the job's state: a new round begins behind the attempts made so far. */
+  restart(id: string, deadlineAtMs: number, replay: string | null): void {
+    const row = this.find(id)
+    if (!row) return
+    this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
+    this.#change(id, {
+      deadline_at_ms: deadlineAtMs,
+      round_after: row.attempt,
+      replays: row.replays + 1,
+      discarded_at_ms: null,
+      replayed_by: replay ?? row.replayed_by,
+    })
+  }
+
+  /** Takes a job out of the dead letters. What it could have gone on from goes with it. */
+  discard(id: string, now: number): void {
+    this.#change(id, { discarded_at_ms: now, resume: null })
+  }
+
+  /** Jobs that wait for this budget, the oldest first, behind `after`. */
+  overBudget(scope: string, after: string, limit: number): JobRow[] {
+    return this.#touched(
+      'SELECT * FROM jobs INDEXED BY jobs_over_budget WHERE budget_scope = ? AND id > ? ORDER BY id LIMIT ?',
+      scope,
+      after,
+      limit,
+    )
+  }
+
+  /** Per budget: how many wait for it, and the least that one of them needs. At the actor's start only. */
+  budgetLines(): { scope: string; count: number; leastMicros: number }[] {
+    this.flush()
+    const Row = v.object({ scope: v.string(), count, leastMicros: count })
+    return this.#sql
+      .exec(
+        `SELECT budget_scope AS scope, count(*) AS count, coalesce(min(estimate_micros), 0) AS leastMicros FROM jobs
+         WHERE budget_scope IS NOT NULL GROUP BY budget_scope`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
+  }
+
+  /** What jobs that have not ended hold, by project and day. Scans the live jobs: at the actor's start and for a proof only. */
+  holds(): { project: string | null; day: string | null; micros: number }[] {
+    this.flush()
+    const Row = v.object({ project: text, day: text, micros: count })
+    return this.#sql
+      .exec(
+        `SELECT project, held_day AS day, sum(held_micros) AS micros FROM jobs
+         WHERE ended_at_ms IS NULL AND held_micros IS NOT NULL GROUP BY project, held_day`,
+      )
+      .toArray()
+      .map((row) => v.parse(Row, row))
   }
 
   saveResult(
@@ -254,40 +407,35 @@ export class JobStore {
     })
   }
 
-  openAttempt(job: string, number: number, model: string, credential: string, reason: string, now: number): void {
-    const open: v.InferOutput<typeof OpenAttempt> = { number, model, credential, reason, started_at_ms: now }
+  openAttempt(
+    job: string,
+    number: number,
+    model: string,
+    credential: { name: string; secret: number },
+    reason: string,
+    now: number,
+  ): void {
+    const open: OpenAttempt = {
+      number,
+      model,
+      credential: credential.name,
+      secret: credential.secret,
+      reason,
+      started_at_ms: now,
+    }
     this.#change(job, { open_attempt: JSON.stringify(open) })
   }
 
-  closeAttempt(
-    job: string,
-    number: number,
-    end: {
-      at: number
-      outcome: 'done' | AttemptFaultCode
-      providerRequestId: string | null
-      costMicros: number | null
-      fault: Fault | null
-    },
-  ): void {
-    const open = openAttemptOf(this.find(job))
+  closeAttempt(job: string, number: number, end: AttemptClose): void {
+    const open = readOpenAttempt(this.find(job)?.open_attempt ?? null)
     if (open?.number !== number) return
-    this.#sql.exec(
-      `INSERT INTO attempts (job, number, model, credential, reason, started_at_ms, ended_at_ms, outcome,
-         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      job,
-      number,
-      open.model,
-      open.credential,
-      open.reason,
-      open.started_at_ms,
-      end.at,
-      end.outcome,
-      end.providerRequestId,
-      end.costMicros,
-      end.fault ? JSON.stringify(end.fault) : null,
-    )
+    this.#insertAttempt(job, open, end)
     this.#change(job, { open_attempt: null })
+  }
+
+  /** The numbers of the others stay as they are, so that what is left out can be seen. */
+  forgetAttempt(job: string, number: number): void {
+    this.#sql.exec('DELETE FROM attempts WHERE job = ? AND number = ?', job, number)
   }
 
   /** In order, the one that runs last. */
@@ -300,22 +448,76 @@ export class JobStore {
         : this.#sql
             .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)
             .toArray()
-            .map((attempt) => v.parse(AttemptRow, attempt))
+            .flatMap((attempt) => {
+              const parsed = v.safeParse(AttemptRow, attempt)
+              return parsed.success ? [parsed.output] : []
+            })
     return open ? [...ended, open] : ended
   }
 
+  /**
+   * A row that cannot be read. One that waits is put off, for a version that can read it, or whoever mends it, may come
+   * before its deadline. After that, and where it runs or its state is unknown, it ends as failed, with what is no JSON
+   * replaced, and is answered. Null where there is nothing to do yet.
+   */
+  setAside(id: string, problem: Fault, now: number): 'put off' | SetAside | null {
+    this.flush()
+    // What follows is written behind the memory's back.
+    this.#dueFloor = undefined
+    const putOff = this.#sql.exec(
+      `UPDATE jobs SET due_at_ms = min(deadline_at_ms, ?) WHERE id = ? AND status IN ('queued', 'scheduled')
+       AND deadline_at_ms > ?`,
+      now + LIMITS.unreadableRetryMs,
+      id,
+      now,
+    )
+    if (putOff.rowsWritten > 0) return 'put off'
+    const [ended] = this.#sql.exec(
+      `UPDATE jobs SET status = 'failed', due_at_ms = NULL, lane = NULL, ended_at_ms = ?, resume = NULL, output = NULL,
+         fault = ?, input = iif(json_valid(input), input, '{}'), metadata = iif(json_valid(metadata), metadata, '{}'),
+         wishes = iif(json_valid(wishes), wishes, '{"skipped":[]}')
+       WHERE id = ? AND ended_at_ms IS NULL AND (deadline_at_ms <= ? OR status NOT IN ('queued', 'scheduled', 'running'))
+       RETURNING id, project, request_id, provider, attempt, open_attempt`,
+      now,
+      JSON.stringify(problem),
+      id,
+      now,
+    )
+    if (!ended) return null
+    const aside = v.parse(SetAside, ended)
+    const open = readOpenAttempt(aside.open_attempt)
+    if (open) {
+      const end = {
+        at: now,
+        outcome: 'outcome_unknown',
+        providerRequestId: null,
+        costMicros: null,
+        fault: problem,
+      } as const
+      this.#insertAttempt(id, open, end)
+      this.#sql.exec('UPDATE jobs SET open_attempt = NULL WHERE id = ?', id)
+    }
+    return aside
+  }
+
   /** Jobs that run, in memory. */
-  running(): JobRow[] {
-    return [...this.#rows.values()].filter((row) => row.status === 'running')
+  running(): RunningJob[] {
+    return [...this.#rows.values()].flatMap((row) => {
+      const open = openAttemptOf(row)
+      if (row.status !== 'running' || row.lane === null || !open) return []
+      const { credential, started_at_ms } = open
+      return [{ id: row.id, attempt: row.attempt, lane: row.lane, model: row.model, credential, started_at_ms }]
+    })
   }
 
   /** Counts per provider and status of everything that has not ended. Scans the live jobs: at the actor's start only. */
   liveCounts(): { provider: string; status: Status; count: number }[] {
-    const Row = v.object({ provider: v.string(), status: v.picklist(STATUSES), count })
+    const Row = v.object({ provider: v.string(), status: v.string(), count })
     return this.#sql
       .exec('SELECT provider, status, count(*) AS count FROM jobs WHERE ended_at_ms IS NULL GROUP BY provider, status')
       .toArray()
       .map((row) => v.parse(Row, row))
+      .flatMap((row) => (isStatus(row.status) ? [{ ...row, status: row.status }] : []))
   }
 
   /** Per provider, model, priority and minute since when they wait: how many could start. At the actor's start only. */
@@ -327,7 +529,7 @@ export class JobStore {
          WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, model, priority, minute`,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
   /** Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project. At the actor's start only. */
@@ -342,10 +544,10 @@ export class JobStore {
     return this.#sql
       .exec(
         `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
-         WHERE ended_at_ms IS NULL AND status <> 'scheduled' GROUP BY provider, priority, project`,
+         WHERE ended_at_ms IS NULL AND status <> 'scheduled' AND budget_scope IS NULL GROUP BY provider, priority, project`,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
   /** Jobs of the same model and priority that stand before this one, counted up to a bound. */
@@ -365,8 +567,9 @@ export class JobStore {
   /** Newest first. `next` is the id to go on before, or null at the end; a filtered page may be short and still have one. */
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     const before = filter.before ?? 'job_~'
+    if (filter.batch !== undefined) return this.#listBatch(filter.batch, before, filter)
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
-    const rows = this.#select(
+    const rows = this.#carefully(
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
        WHERE (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR project = ?5) LIMIT ?6`,
       before,
@@ -384,6 +587,22 @@ export class JobStore {
       SCAN - 1,
     )
     return { rows, next: scanned ? v.parse(v.object({ id: v.string() }), scanned).id : null }
+  }
+
+  /** A batch has few jobs, all under one index entry: its pages are never short. */
+  #listBatch(batch: string, before: string, filter: JobFilter): { rows: JobRow[]; next: string | null } {
+    const rows = this.#select(
+      `SELECT * FROM jobs WHERE batch = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4)
+       AND (?5 IS NULL OR project = ?5) ORDER BY id DESC LIMIT ?6`,
+      batch,
+      before,
+      filter.status ?? null,
+      filter.type ?? null,
+      filter.project ?? null,
+      filter.limit + 1,
+    )
+    const page = rows.slice(0, filter.limit)
+    return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : null }
   }
 
   // --------------------------------------------------------------------------------------------- idempotency
@@ -422,46 +641,43 @@ export class JobStore {
     this.#changed.add(id)
   }
 
-  #create(row: JobRow): void {
+  #insertAttempt(job: string, open: OpenAttempt, end: AttemptClose): void {
     this.#sql.exec(
-      `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`,
-      ...valuesOf(row),
+      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome,
+         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      job,
+      open.number,
+      open.model,
+      open.credential,
+      open.secret,
+      open.reason,
+      open.started_at_ms,
+      end.at,
+      end.outcome,
+      end.providerRequestId,
+      end.costMicros,
+      end.fault ? JSON.stringify(end.fault) : null,
     )
   }
 
+  #create(row: JobRow): void {
+    this.#sql.exec(INSERT, ...COLUMNS.map((column) => row[column]))
+  }
+
   #write(row: JobRow): void {
-    this.#sql.exec(
-      `UPDATE jobs SET status = ?, due_at_ms = ?, provider = ?, model = ?, tag = ?, queued_at_ms = ?, lane = ?, attempt = ?,
-         counted = ?, started_at_ms = ?, ended_at_ms = ?, provider_ms = ?, store_ms = ?, cost_micros = ?, resume = ?,
-         output = ?, fault = ?, open_attempt = ? WHERE id = ?`,
-      row.status,
-      row.due_at_ms,
-      row.provider,
-      row.model,
-      row.tag,
-      row.queued_at_ms,
-      row.lane,
-      row.attempt,
-      row.counted,
-      row.started_at_ms,
-      row.ended_at_ms,
-      row.provider_ms,
-      row.store_ms,
-      row.cost_micros,
-      row.resume,
-      row.output,
-      row.fault,
-      row.open_attempt,
-      row.id,
-    )
+    this.#sql.exec(UPDATE, ...CHANGING.map((column) => row[column]), row.id)
+  }
+
+  /** Where the JSON columns are read too. */
+  #carefully(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+    this.flush()
+    return this.unreadable.readable(CarefulRow, this.#sql.exec(query, ...bindings).toArray())
   }
 
   #select(query: string, ...bindings: (string | number | null)[]): JobRow[] {
     this.flush()
-    return this.#sql
-      .exec(query, ...bindings)
-      .toArray()
-      .map((row) => v.parse(JobRow, row))
+    const rows = this.#sql.exec(query, ...bindings).toArray()
+    return this.unreadable.readable(this.careful ? CarefulRow : JobRow, rows)
   }
 
   #number(query: string, ...bindings: (string | number | null)[]): number | null {
@@ -471,7 +687,21 @@ export class JobStore {
 }
 
 const COLUMNS = Object.keys(JobRow.entries) as (keyof JobRow)[]
-const valuesOf = (row: JobRow) => COLUMNS.map((column) => row[column])
+/** What a job is asked for does not change, and is the longest part of its row. */
+const FIXED: (keyof JobRow)[] = [
+  'id',
+  'type',
+  'project',
+  'request_id',
+  'input',
+  'wishes',
+  'metadata',
+  'batch',
+  'created_at_ms',
+]
+const CHANGING = COLUMNS.filter((column) => !FIXED.includes(column))
+const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
+const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
 
 const NOTHING_YET = {
   lane: null,
@@ -486,19 +716,32 @@ const NOTHING_YET = {
   output: null,
   fault: null,
   open_attempt: null,
+  deadline_left_ms: null,
+  batch: null,
+  replays: 0,
+  round_after: 0,
+  replayed_by: null,
+  discarded_at_ms: null,
 } as const
 
-const openAttemptOf = (row: JobRow | null): AttemptRow | null =>
-  row === null || row.open_attempt === null
-    ? null
-    : {
-        ...v.parse(OpenAttempt, JSON.parse(row.open_attempt)),
-        ended_at_ms: null,
-        outcome: null,
-        provider_request_id: null,
-        cost_micros: null,
-        fault: null,
-      }
+const readOpenAttempt = (text: string | null): OpenAttempt | null => {
+  const parsed = text === null ? null : v.safeParse(v.pipe(v.string(), v.parseJson(), OpenAttempt), text)
+  return parsed?.success ? parsed.output : null
+}
+
+const openAttemptOf = (row: JobRow | null): AttemptRow | null => {
+  const open = readOpenAttempt(row?.open_attempt ?? null)
+  return (
+    open && {
+      ...open,
+      ended_at_ms: null,
+      outcome: null,
+      provider_request_id: null,
+      cost_micros: null,
+      fault: null,
+    }
+  )
+}
 
 const lower = (floor: number | null | undefined, time: number | null): number | null | undefined =>
   floor === undefined || time === null ? floor : floor === null ? time : Math.min(floor, time)

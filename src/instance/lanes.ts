@@ -1,10 +1,12 @@
-import type { Assignment, AttemptRef } from '../contract/rpc.ts'
+import type { Assignment, AttemptRef, CredentialSecret } from '../contract/rpc.ts'
 import { refText } from '../contract/rpc.ts'
 import type { LaneRpc } from '../job/lane-rpc.ts'
 import { LIMITS } from '../limits.ts'
 
 /** An attempt in a lane, and when it began, in ms since the epoch. */
 export type RunningAttempt = AttemptRef & { startedAtMs: number }
+
+type Unasked = { atMs: number; beganBeforeMs: number }
 
 /**
  * The Instance's side of its lanes. A lane's lease is kept here, in memory: what is durable is which lane a job runs in.
@@ -16,11 +18,16 @@ export class Lanes {
   readonly #heardAt = new Map<number, number>()
   /** Attempts on their way to a lane: it cannot know them yet. */
   readonly #underway = new Set<string>()
-  readonly #asking = new Set<number>()
+  /** Lanes that are being asked, and until when their answer is waited for. */
+  readonly #asking = new Map<number, number>()
+  /** Per lane, how often in a row it could not be asked. */
+  readonly #failures = new Map<number, number>()
   /** Lanes to ask after attempts begun before a process was, the Instance's or the lane's own; and when to ask. */
-  readonly #unasked: Map<number, { atMs: number; beganBeforeMs: number }>
+  readonly #unasked: Map<number, Unasked>
   /** Since when each lane's process lives. */
   readonly #bornAt = new Map<number, number>()
+  /** When each lane last answered what it knows, or was first heard of. */
+  readonly #askedAt = new Map<number, number>()
 
   /** `inherited`: lanes in which an earlier process of the Instance left attempts running. */
   constructor(lane: (number: number) => LaneRpc, inherited: readonly number[], now: number) {
@@ -30,6 +37,7 @@ export class Lanes {
 
   heard(lane: number, now: number): void {
     this.#heardAt.set(lane, now)
+    if (!this.#askedAt.has(lane)) this.#askedAt.set(lane, now)
   }
 
   /** A lane that reports from a new process may have lost what the earlier one drove. */
@@ -37,10 +45,10 @@ export class Lanes {
     this.heard(lane, now)
     const before = this.#bornAt.get(lane)
     this.#bornAt.set(lane, bornAtMs)
-    if (before !== undefined && before !== bornAtMs) this.#unasked.set(lane, { atMs: 0, beganBeforeMs: bornAtMs })
+    if (before !== undefined && before !== bornAtMs) this.#doubt(lane, bornAtMs)
   }
 
-  /** Hands out work. A lane that cannot be reached loses its lease, so that it is asked soon. */
+  /** Hands out work. A lane that could not be given it is asked what it got, whatever it reports meanwhile. */
   async assign(lane: number, assignments: Assignment[], now: number): Promise<void> {
     const refs = assignments.map(refText)
     for (const ref of refs) this.#underway.add(ref)
@@ -48,7 +56,7 @@ export class Lanes {
     try {
       await this.#lane(lane).assign(assignments)
     } catch {
-      this.#heardAt.delete(lane)
+      this.#doubt(lane, now + 1)
     } finally {
       for (const ref of refs) this.#underway.delete(ref)
     }
@@ -68,55 +76,105 @@ export class Lanes {
       .catch(() => undefined)
   }
 
-  /** When the first lease of a lane with work runs out, or null. */
+  /** Tells a lane how secrets are sealed now; how many attempts it still holds with seals of other keys, null: not told. */
+  async renew(lane: number, secrets: CredentialSecret[], keyId: string): Promise<number | null> {
+    return this.#lane(lane)
+      .renew(secrets, keyId)
+      .catch(() => null)
+  }
+
+  /** When the first lease of a lane with work runs out, or the wait for a lane's answer does; or null. */
   nextExpiry(loads: readonly number[]): number | null {
     let next: number | null = null
     loads.forEach((load, lane) => {
-      if (load === 0 || this.#asking.has(lane)) return
-      const expiry = this.#expiryOf(lane)
+      if (load === 0) return
+      // Should the actor be evicted before the answer is there, an alarm must stand that wakes it.
+      const expiry = this.#asking.get(lane) ?? this.#expiryOf(lane)
       next = next === null ? expiry : Math.min(next, expiry)
     })
     return next
   }
 
-  /** Lanes with work that were not heard of for a lease. */
+  /** Lanes with work that are to be asked now. */
   silent(loads: readonly number[], now: number): number[] {
     return loads.flatMap((load, lane) =>
       load > 0 && !this.#asking.has(lane) && this.#expiryOf(lane) <= now ? [lane] : [],
     )
   }
 
-  /** Asks a lane after its attempts; answers those it does not know, and since when it lives; null where it cannot be asked. */
-  async unknown(
+  /**
+   * Asks a lane after its attempts and has those judged that it does not know. A lane counts as heard of only when all that
+   * is written: one that cannot be asked, does not answer in time, or whose lost attempts could not be judged is asked
+   * again soon, however much it reports meanwhile. Never throws; answers what went wrong, or null.
+   */
+  async ask(
     lane: number,
     running: readonly RunningAttempt[],
     now: () => number,
-  ): Promise<{ refs: AttemptRef[]; laneBornAtMs: number } | null> {
+    judge: (lost: AttemptRef[], laneBornAtMs: number) => Promise<void>,
+  ): Promise<{ error: unknown } | null> {
     const unasked = this.#unasked.get(lane)
+    // A lane that talks is only asked after what began a lease ago: younger work may be on its way to it in an answer.
+    const isSilent = (this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs <= now()
+    const beganBeforeMs = unasked?.beganBeforeMs ?? (isSilent ? now() : now() - LIMITS.leaseMs)
     const refs = running
-      .filter((item) => !unasked || item.startedAtMs < unasked.beganBeforeMs)
+      .filter((item) => item.startedAtMs < beganBeforeMs)
       .map(({ job, attempt }) => ({ job, attempt }))
       .filter((ref) => !this.#underway.has(refText(ref)))
-    this.#asking.add(lane)
+    this.#asking.set(lane, now() + LIMITS.leaseMs)
     try {
-      const answer = await this.#lane(lane).check(refs)
+      const answer = await within(LIMITS.laneAnswerMs, this.#lane(lane).check(refs))
       const known = new Set(answer.known)
+      const lost = refs.filter((ref) => !known.has(refText(ref)))
+      if (lost.length > 0) await within(LIMITS.laneAnswerMs, judge(lost, answer.bornAtMs))
       this.heard(lane, now())
+      this.#askedAt.set(lane, now())
+      this.#failures.delete(lane)
       if (this.#unasked.get(lane) === unasked) this.#unasked.delete(lane)
+      const before = this.#bornAt.get(lane)
       this.#bornAt.set(lane, answer.bornAtMs)
-      return { refs: refs.filter((ref) => !known.has(refText(ref))), laneBornAtMs: answer.bornAtMs }
-    } catch {
-      // Asked again in a second.
-      if (unasked) this.#unasked.set(lane, { ...unasked, atMs: now() + 1_000 })
-      else this.#heardAt.set(lane, now() - LIMITS.leaseMs + 1_000)
+      if (before !== undefined && before !== answer.bornAtMs) this.#doubt(lane, answer.bornAtMs)
       return null
+    } catch (error) {
+      this.#askAgain(lane, beganBeforeMs, now())
+      return { error }
     } finally {
       this.#asking.delete(lane)
     }
   }
 
-  /** What a lane reports says nothing of attempts that were lost with its earlier process: each is asked once. */
+  /** What was to be asked stays to be asked; the wait doubles up to a lease. */
+  #askAgain(lane: number, beganBeforeMs: number, now: number): void {
+    const failures = this.#failures.get(lane) ?? 0
+    this.#failures.set(lane, failures + 1)
+    const atMs = now + Math.min(LIMITS.backoffBaseMs * 2 ** Math.min(failures, 16), LIMITS.leaseMs)
+    this.#doubt(lane, beganBeforeMs, atMs)
+  }
+
+  /** Attempts that began before this are asked after at that time, whatever the lane reports meanwhile. */
+  #doubt(lane: number, beganBeforeMs: number, atMs = 0): void {
+    const before = this.#unasked.get(lane)?.beganBeforeMs ?? 0
+    this.#unasked.set(lane, { atMs, beganBeforeMs: Math.max(before, beganBeforeMs) })
+  }
+
+  /** What a lane reports says nothing of attempts that it has lost: one that talks without end is asked now and then. */
   #expiryOf(lane: number): number {
-    return this.#unasked.get(lane)?.atMs ?? (this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs
+    const unasked = this.#unasked.get(lane)
+    if (unasked) return unasked.atMs
+    const heardAt = this.#heardAt.get(lane) ?? 0
+    return Math.min(heardAt + LIMITS.leaseMs, (this.#askedAt.get(lane) ?? heardAt) + LIMITS.laneCheckMs)
+  }
+}
+
+/** What hangs must not keep a lane from being asked again. */
+const within = async <T>(ms: number, answer: Promise<T>): Promise<T> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('no answer in time')), ms)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -4,16 +4,32 @@ import type { Env } from '../env.ts'
 import { providerOf } from '../providers/registry.ts'
 import { migrate } from '../storage/migrations.ts'
 import { Access } from './access.ts'
+import { Accounts } from './accounts.ts'
 import { AdminStore } from './admin-store.ts'
 import { Administration } from './administration.ts'
 import { systemAmbient } from './ambient.ts'
+import { BatchStore } from './batch-store.ts'
 import { Books } from './books.ts'
 import { Broadcast } from './broadcast.ts'
+import { DeadLetterStore } from './dead-letter-store.ts'
+import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
+import { InstanceLog } from './instance-log.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
+import { LedgerStore } from './ledger-store.ts'
+import { LogStore } from './log-store.ts'
+import { PriceBook } from './price-book.ts'
+import { PriceStore } from './price-store.ts'
+import { Pricing } from './pricing.ts'
+import { queueBound } from './reader.ts'
+import { ReplayStore } from './replay-store.ts'
+import { Replays } from './replays.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
+import { Sealing } from './sealing.ts'
+import { Usage, zoneOf } from './usage.ts'
+import { UsageStore } from './usage-store.ts'
 import { Waiters } from './waiters.ts'
 
 /** What the instance is, kept in its own database. */
@@ -32,11 +48,22 @@ export type Parts = {
   jobs: JobStore
   events: EventStore
   books: Books
+  ledger: LedgerStore
+  accounts: Accounts
+  usage: UsageStore
+  logs: LogStore
+  log: InstanceLog
   access: Access
   administration: Administration
+  pricing: Pricing
   scheduler: Scheduler
+  batches: BatchStore
+  letters: DeadLetterStore
+  deadLetters: DeadLetters
+  replays: Replays
   broadcast: Broadcast
   lanes: Lanes
+  sealing: Sealing
   waiters: Waiters
   /** Of running jobs, 0…1: told, not kept. */
   progress: Map<string, number>
@@ -53,28 +80,64 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const identity = founding ?? (JSON.parse(admin.meta('instance') ?? '{}') as Identity)
   const jobs = new JobStore(sql)
   const events = new EventStore(sql)
-  const books = new Books(identity.id)
+  const prices = new PriceStore(sql)
+  const books = new Books(identity.id, new PriceBook(prices))
   books.reload(jobs, events, admin)
+  const ledger = new LedgerStore(sql)
+  const accounts = new Accounts({ store: ledger, jobs, config: () => identity.config, ambient: systemAmbient })
+  accounts.reload()
+  const usage = new UsageStore(sql, admin)
+  const logs = new LogStore(sql)
+  const log = new InstanceLog(logs, () => books.seq, systemAmbient.now)
   const access = new Access()
   access.reload(admin)
+  const batches = new BatchStore(sql, jobs)
+  const scheduler = new Scheduler({
+    instance: identity.id,
+    jobs,
+    events,
+    admin,
+    batches,
+    books,
+    accounts,
+    usage: new Usage(usage, books.usage, systemAmbient.now, () => zoneOf(identity.config)),
+    log,
+    ambient: systemAmbient,
+    webhookUrl: webhookUrls(env, identity.id),
+  })
+  const letters = new DeadLetterStore(sql, jobs)
+  const deadLetters = new DeadLetters({
+    store: letters,
+    jobs,
+    books,
+    accounts,
+    scheduler,
+    ambient: systemAmbient,
+    queueBound: () => queueBound({ identity }),
+  })
+  const lanes = new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now)
   return {
     identity,
     admin,
     jobs,
     events,
     books,
+    ledger,
+    accounts,
+    usage,
+    logs,
+    log,
     access,
-    administration: new Administration(admin, books),
-    scheduler: new Scheduler({
-      jobs,
-      events,
-      admin,
-      books,
-      ambient: systemAmbient,
-      webhookUrl: webhookUrls(env, identity.id),
-    }),
+    administration: new Administration(admin, books, scheduler.credentials),
+    pricing: new Pricing(prices, books.prices),
+    scheduler,
+    batches,
+    letters,
+    deadLetters,
+    replays: new Replays(new ReplayStore(sql), letters, jobs, deadLetters, systemAmbient),
     broadcast: new Broadcast(state, events, () => books.seq),
-    lanes: new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now),
+    lanes,
+    sealing: new Sealing(admin, books, lanes),
     waiters: new Waiters(),
     progress: new Map(),
   }

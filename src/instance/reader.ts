@@ -10,7 +10,8 @@ import { jobRecord, quotasOf } from './views.ts'
 
 export type JobRecords = { data: JobRecord[]; next: string | null }
 
-export const queueBound = (parts: Parts): number => parts.identity.config.queue_bound ?? LIMITS.queueDefault
+export const queueBound = (parts: Pick<Parts, 'identity'>): number =>
+  parts.identity.config.queue_bound ?? LIMITS.queueDefault
 
 /** A key of one project sees that project's jobs only. */
 export const visible = (row: JobRow | null, principal: Principal): row is JobRow =>
@@ -49,18 +50,19 @@ const aheadOf = (parts: Parts, row: JobRow, bound: number): number => {
   return inClass + parts.books.readyAbove(row.provider, row.priority)
 }
 
-const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: number): JobRecord => {
+export const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: number): JobRecord => {
   const progress = parts.progress.get(row.id) ?? 0
   return jobRecord(row, parts.jobs.attempts(row.id), {
     instance: parts.identity.id,
     progress,
     ahead,
+    budgetStartMs: row.budget_scope === null ? null : (parts.accounts.windowOf(row.budget_scope, now)?.endMs ?? null),
     books: parts.books,
     now,
   })
 }
 
-const answer = <T>(parts: Parts, body: Wire<T>, now: number): Answered<T> => ({
+export const answer = <T>(parts: Parts, body: Wire<T>, now: number): Answered<T> => ({
   body,
   quotas: quotasOf(parts.books, queueBound(parts), now),
 })

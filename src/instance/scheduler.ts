@@ -3,14 +3,17 @@ import type { ImageInput } from '../contract/image.ts'
 import type { AttemptEnd, AttemptRef, RateHint } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
+import { projectOf } from '../core/ledger.ts'
 import type { JobEvent } from '../core/lifecycle.ts'
 import type { Alternative } from '../core/outcome.ts'
 import { writeResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
-import { candidatesFor, providerReadyAt, usableCredentials } from './availability.ts'
+import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from './availability.ts'
+import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
-import type { AttemptRow, JobRow, NewJob } from './job-store.ts'
+import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-store.ts'
+import { logUnreadable } from './log.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
 
@@ -23,22 +26,26 @@ export class Scheduler {
   readonly #transitions: Transitions
   readonly #dispatcher: Dispatcher
   readonly #verdicts: Verdicts
+  readonly credentials: Credentials
   /** Per failed provider, up to which tag of each queue its waiting jobs were offered to other models. */
   readonly #offered = new Map<string, Map<string, { tag: number; id: string }>>()
 
   constructor(desk: Desk) {
     this.#desk = desk
     this.#transitions = new Transitions(desk)
-    this.#dispatcher = new Dispatcher(desk, this.#transitions)
-    this.#verdicts = new Verdicts(desk)
+    this.credentials = new Credentials(desk, (type, data, requestId) =>
+      this.#transitions.announce(type, data, requestId),
+    )
+    this.#dispatcher = new Dispatcher(desk, this.#transitions, this.credentials)
+    this.#verdicts = new Verdicts(desk, this.credentials)
   }
 
   takeEffects(): Effects {
     return this.#transitions.takeEffects()
   }
 
-  submit(job: NewJob): void {
-    this.#transitions.insert(job)
+  submit(job: NewJob, money: MoneyOfRow): void {
+    this.#transitions.insert(job, money)
     this.#dispatcher.startAtOnce(job.id, this.#desk.ambient.now())
   }
 
@@ -47,14 +54,18 @@ export class Scheduler {
     return this.#transitions.apply(row, { type: 'cancel' })
   }
 
+  /** A failed job runs again, from the back of the queue. False where it is not a failed one. */
+  replay(row: JobRow, model: string, resume: string | null): boolean {
+    return this.#transitions.apply(row, { type: 'replay', model, resume }, { replay: row.replays + 1 })
+  }
+
   /** An attempt ended. Late news, of an attempt that is no longer the job's, changes nothing. */
   end(ref: AttemptRef, end: AttemptEnd): void {
     const { jobs } = this.#desk
-    const row = jobs.find(ref.job)
+    const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
-    const attempt = attempts.at(-1)
-    this.#verdicts.learn(row, end, attempt?.credential ?? null, attempt?.started_at_ms ?? 0)
+    this.#verdicts.learn(row, end, attempts.at(-1) ?? null)
     this.#close(row, attempts, end)
   }
 
@@ -64,11 +75,11 @@ export class Scheduler {
    */
   lose(ref: AttemptRef, laneBornAtMs: number): void {
     const { jobs } = this.#desk
-    const row = jobs.find(ref.job)
+    const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
     const attempts = jobs.attempts(row.id)
     const startedAtMs = attempts.at(-1)?.started_at_ms ?? 0
-    releaseProbes(this.#desk, row.provider)
+    releaseProbes(this.#desk, row)
     const isUndelivered = laneBornAtMs + CLOCK_SKEW_MS < startedAtMs
     const problem = isUndelivered
       ? fault('provider_unavailable', 'The attempt never reached the process that should have run it.')
@@ -85,8 +96,9 @@ export class Scheduler {
   }
 
   /** What a provider's rate headers said while an attempt goes on. */
-  rateHint(model: string, rate: RateHint): void {
-    this.#verdicts.hint(model, rate)
+  rateHint(job: string, rate: RateHint): void {
+    const row = this.#desk.jobs.find(job)
+    if (row) this.#verdicts.hint(row.provider, this.#desk.jobs.attempts(job).at(-1)?.credential ?? null, rate)
   }
 
   /**
@@ -94,16 +106,41 @@ export class Scheduler {
    * every provider with room gets the jobs whose turn it is. Returns when the actor must wake again, or null.
    */
   turn(): number | null {
-    const { jobs, books, ambient } = this.#desk
+    const { jobs, books, accounts, ambient } = this.#desk
     const now = ambient.now()
     for (const row of jobs.due(now)) this.#transitions.apply(row, { type: 'due' })
     for (const row of jobs.overdue(now)) this.#transitions.apply(row, { type: 'deadline' })
-    let wakeAt = earliest(jobs.nextDue(), jobs.nextDeadline())
+    const budgetAt = accounts.lines.wake(accounts, jobs, this.#transitions, now)
+    let wakeAt = earliest(budgetAt, jobs.nextDue(), jobs.nextDeadline(), this.credentials.turn(now))
     for (const provider of books.setups.keys()) {
       wakeAt = earliest(wakeAt, this.#offer(provider, now))
     }
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
-    return wakeAt
+    jobs.careful = false
+    for (const { scope, data } of accounts.flush()) {
+      this.#transitions.announce('budget.alert', data, '', projectOf(scope))
+    }
+    this.#desk.usage.flush()
+    return this.#setAside(now) ? now : wakeAt
+  }
+
+  /** Rows that this turn could not read leave its way; the books, in which they stood, are made anew. True where one did. */
+  #setAside(now: number): boolean {
+    const { instance, jobs, events, admin, books, accounts } = this.#desk
+    let changed = false
+    for (const { id, columns, isNew } of jobs.unreadable.take()) {
+      if (isNew) logUnreadable(instance, id, columns)
+      const aside = jobs.setAside(id, UNREADABLE, now)
+      if (aside !== null && aside !== 'put off') this.#transitions.ended(aside, UNREADABLE)
+      changed ||= aside !== null
+    }
+    if (!changed) return false
+    // What this transaction has done so far is written before the mirrors are made anew from what is written.
+    jobs.flush()
+    events.flush()
+    books.reload(jobs, events, admin)
+    accounts.reload()
+    return true
   }
 
   #close(row: JobRow, open: AttemptRow[], end: AttemptEnd): void {
@@ -117,9 +154,11 @@ export class Scheduler {
       fault: end.fault,
     } as const
     jobs.closeAttempt(row.id, row.attempt, closed)
+    this.#desk.usage.attemptEnded(row, { ...end, outcome })
     const attempts: AttemptRow[] = open.map((item) =>
       item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
     )
+    if (outcome === 'provider_rate_limited') this.#thin(row, attempts)
     const costMicros = sumOf(attempts)
     jobs.saveResult(row.id, {
       output: end.output ? JSON.stringify(end.output) : null,
@@ -127,8 +166,21 @@ export class Scheduler {
       providerMs: end.providerMs,
       storeMs: end.storeMs,
     })
-    if (end.fault) this.#transitions.apply(row, this.#failed(row, attempts, end.fault, end.resume))
-    else this.#transitions.apply(row, { type: 'done' }, { cost_usd: usd(costMicros), output: end.output })
+    const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end.resume) : { type: 'done' }
+    const data = end.fault ? {} : { cost_usd: usd(costMicros), output: end.output }
+    this.#transitions.apply(row, event, data, null, end.costMicros)
+  }
+
+  /**
+   * A job may wait for days before a provider that says "too fast" again and again: of such attempts at a model the first
+   * and the latest are kept. They bought nothing, and their number goes on.
+   */
+  #thin(row: JobRow, attempts: AttemptRow[]): void {
+    const alike = attempts.filter(
+      (item) => item.model === row.model && item.outcome === 'provider_rate_limited' && item.cost_micros === 0,
+    )
+    for (const { number } of alike.slice(1, 1 - LIMITS.rateLimitedAttemptsKept))
+      this.#desk.jobs.forgetAttempt(row.id, number)
   }
 
   /** An adapter that can find a lost create is asked before anyone says that nothing is known. */
@@ -146,6 +198,10 @@ export class Scheduler {
     const model = findModel(row.model)
     const code = attemptCode(problem)
     const now = ambient.now()
+    const last = attempts.find((item) => item.number === row.attempt)
+    const own = this.credentials.find(row.provider, last?.credential ?? null)
+    // What was tried before a replay is tried anew.
+    const round = attempts.filter((item) => item.number > row.round_after)
     return {
       type: 'failed',
       fault: problem,
@@ -155,12 +211,15 @@ export class Scheduler {
         idempotent: model?.card.idempotent ?? false,
         resumable: resume !== null,
         otherCredential: usableCredentials(books, row.provider, now).usable.length > 0,
+        secretReplaced: own?.enabled === true && last !== undefined && last.secret < own.secret,
+        // What goes on from a checkpoint belongs to its own account.
+        roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row.tokens, now),
       },
       resume,
-      earlier: attempts
+      earlier: round
         .filter((item) => item.model === row.model && item.number < row.attempt)
         .flatMap((item) => (item.outcome && item.outcome !== 'done' ? [item.outcome] : [])),
-      alternatives: this.#alternatives(row, new Set(attempts.map((item) => item.model)), now),
+      alternatives: this.#alternatives(row, new Set(round.map((item) => item.model)), now),
       jitter: ambient.random(),
     }
   }
@@ -214,6 +273,9 @@ export class Scheduler {
     this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
   }
 }
+
+/** Honest for a job that ran as for one that never did: its record is all that is known of it. */
+const UNREADABLE = fault('outcome_unknown', 'The record of the job cannot be read: what became of it is not known.')
 
 /** Clocks of two machines may differ by this much. */
 const CLOCK_SKEW_MS = 1_000

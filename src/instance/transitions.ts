@@ -1,16 +1,22 @@
 import type { DurableEvent, Event } from '../contract/event.ts'
 import type { Fault } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
-import type { Assignment, AttemptRef } from '../contract/rpc.ts'
+import { type Assignment, type AttemptRef, refText } from '../contract/rpc.ts'
 import { release } from '../core/admission.ts'
 import { releaseProbe } from '../core/breaker.ts'
 import { tagJob } from '../core/fair-queue.ts'
-import { type JobEvent, type Job as Lifecycle, step } from '../core/lifecycle.ts'
+import { type JobEvent, type Job as Lifecycle, type Step, step } from '../core/lifecycle.ts'
+import { LIMITS } from '../limits.ts'
+import type { Accounts, Refusal } from './accounts.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { Ambient } from './ambient.ts'
+import type { BatchStore } from './batch-store.ts'
+import { tallyBatch } from './batch-tally.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
-import type { JobRow, JobStore, NewJob, Wishes } from './job-store.ts'
+import type { InstanceLog } from './instance-log.ts'
+import type { JobRow, JobStore, MoneyOfRow, NewJob, SetAside, Wishes } from './job-store.ts'
+import type { Usage } from './usage.ts'
 
 /** What a transaction asks the world to do once it is committed. */
 export type Effects = {
@@ -23,10 +29,15 @@ const noEffects = (): Effects => ({ events: [], assign: new Map(), stop: new Map
 
 /** The database, its mirror, and the world's time and chance: what every decision is made and written with. */
 export type Desk = {
+  instance: string
   jobs: JobStore
   events: EventStore
   admin: AdminStore
+  batches: BatchStore
   books: Books
+  accounts: Accounts
+  usage: Usage
+  log: InstanceLog
   ambient: Ambient
   /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
   webhookUrl(provider: string, attempt: AttemptRef): string | null
@@ -51,12 +62,15 @@ export class Transitions {
     return effects
   }
 
-  insert(job: NewJob): void {
-    const { jobs, books } = this.#desk
-    const tag = job.status === 'queued' ? this.#tag(job) : 0
-    jobs.insert({ ...job, tag })
+  insert(job: NewJob, money: MoneyOfRow): void {
+    const { jobs, books, ambient } = this.#desk
+    const waits = money.budget_scope !== null
+    const isReady = job.status === 'queued' && !waits
+    const untilMs = ambient.now() + LIMITS.budgetWaitMs
+    jobs.insert({ ...job, tag: isReady ? this.#tag(job) : 0, ...(waits ? { due_at_ms: untilMs } : {}) }, money)
+    if (waits) jobs.saveDeadline(job.id, untilMs, job.deadline_at_ms - ambient.now())
     books.enter(job.provider, job.status)
-    if (job.status === 'queued') books.enterQueue(job)
+    if (isReady) books.enterQueue(job)
     this.#tell(job, 'job.queued', {
       status: job.status,
       type: job.type,
@@ -64,17 +78,80 @@ export class Transitions {
       project: job.project,
       priority: job.priority,
       not_before: job.due_at_ms === null ? null : new Date(job.due_at_ms).toISOString(),
+      ...(waits ? { waiting_for: 'budget' } : {}),
     })
   }
 
-  /** False where the event came too late or out of turn, and nothing changed. `data` is told beside what the event says. */
-  apply(row: JobRow, event: JobEvent, data: { [key: string]: Json } = {}, lane: number | null = null): boolean {
-    const { jobs, books, ambient } = this.#desk
+  /**
+   * False where the event came too late or out of turn, and nothing changed. `data` is told beside what the event says.
+   * `costMicros` is of the attempt that the event ends, null where nobody knows.
+   */
+  apply(
+    row: JobRow,
+    event: JobEvent,
+    data: { [key: string]: Json } = {},
+    lane: number | null = null,
+    costMicros: number | null = null,
+  ): boolean {
+    const { accounts, ambient } = this.#desk
     const now = ambient.now()
     const next = step(lifecycleOf(row), policyOf(row), event, now)
     if (!next) return false
+    // Another model may be dearer; the job then stays with its own.
+    if (event.type === 'rerouted' && accounts.mayHold(row, next.job.model, now)) return false
+    const { money, refusal } = accounts.follow(row, next.job, costMicros, now)
+    if (refusal) this.#turnAway(row, event, { next, money, refusal }, now)
+    else this.#write(row, event, next, money, { data, lane, now })
+    return true
+  }
+
+  /** Whether the budgets let a waiting job begin. Where they do not, it ends or waits for them, and has left the queue. */
+  mayStart(row: JobRow): boolean {
+    const { accounts, ambient } = this.#desk
+    const now = ambient.now()
+    const refusal = accounts.mayStart(row, now)
+    if (!refusal) return true
+    const event: JobEvent =
+      refusal.waitsFor === null
+        ? { type: 'refused', fault: refusal.fault }
+        : { type: 'postponed', dueAtMs: now + LIMITS.budgetWaitMs }
+    const next = step(lifecycleOf(row), policyOf(row), event, now)
+    if (!next) return false
+    const money =
+      refusal.waitsFor === null
+        ? accounts.follow(row, next.job, null, now).money
+        : accounts.setAside(row, refusal.waitsFor)
+    this.#write(row, event, next, money, { data: {}, lane: null, now })
+    return false
+  }
+
+  /** The budgets have no room for the next attempt: the job ends, or goes on when they have. */
+  #turnAway(
+    row: JobRow,
+    event: JobEvent,
+    { next, money, refusal }: { next: Step; money: MoneyOfRow; refusal: Refusal },
+    now: number,
+  ): void {
+    const about = { data: {}, lane: null, now }
+    if (refusal.waitsFor !== null) {
+      const job = { ...next.job, dueAtMs: row.budget_scope === null ? now + LIMITS.budgetWaitMs : row.due_at_ms }
+      this.#write(row, event, { ...next, job }, { ...money, budget_scope: refusal.waitsFor }, about)
+      return
+    }
+    const ended = step(lifecycleOf(row), policyOf(row), { type: 'refused', fault: refusal.fault }, now)
+    if (ended) this.#write(row, event, ended, money, about)
+  }
+
+  #write(
+    row: JobRow,
+    event: JobEvent,
+    next: Step,
+    money: MoneyOfRow,
+    { data, lane, now }: { data: { [key: string]: Json }; lane: number | null; now: number },
+  ): void {
+    const { jobs, books } = this.#desk
     if (row.status === 'running') this.#leaveRunning(row, event)
-    books.leave(row.provider, row.status)
+    if (row.ended_at_ms === null) books.leave(row.provider, row.status)
     if (isReady(row.status, row.due_at_ms)) books.leaveQueue(row)
     const place = this.#placeOf(row, next.job, now)
     if (next.job.endedAtMs === null) books.enter(place.provider, next.job.status)
@@ -87,9 +164,33 @@ export class Transitions {
         queued_at_ms: place.queuedAtMs,
       })
     if (lane !== null) this.#enterLane(lane)
-    jobs.save(row.id, next.job, { ...place, lane })
+    jobs.save(row.id, next.job, { ...place, lane }, money)
+    this.#keepDeadline(row, next.job, money, now)
+    if (next.job.endedAtMs !== null) this.#desk.usage.jobEnded(row, next.job)
     if (next.emit) this.#tell(row, next.emit.type, { ...next.emit.data, ...data })
-    return true
+    if (row.batch !== null) this.#tally(row, row.batch, next.job.status)
+  }
+
+  /** While a job waits for its budget its deadline stands still. */
+  #keepDeadline(row: JobRow, job: Lifecycle, money: MoneyOfRow, now: number): void {
+    const { jobs, accounts } = this.#desk
+    accounts.lines.move(row.budget_scope, money.budget_scope, money.estimate_micros ?? 0)
+    const waited = row.budget_scope !== null
+    const waits = money.budget_scope !== null
+    if (waits && !waited) jobs.saveDeadline(row.id, now + LIMITS.budgetWaitMs, Math.max(1, row.deadline_at_ms - now))
+    else if (waited && !waits && job.endedAtMs === null)
+      jobs.saveDeadline(row.id, now + (row.deadline_left_ms ?? 0), null)
+  }
+
+  /** What concerns no job: told to those who see the whole instance. `requestId` is of what brought it about. */
+  announce(type: DurableEvent, data: { [key: string]: Json }, requestId: string, project: string | null = null): void {
+    this.#tell({ id: null, project, request_id: requestId }, type, data)
+  }
+
+  /** A job that nobody could read has been ended. */
+  ended(job: SetAside, fault: Fault): void {
+    releaseProbes(this.#desk, job)
+    this.#tell(job, 'job.failed', { code: fault.code, message: fault.message })
   }
 
   assign(lane: number, assignment: Assignment): void {
@@ -101,7 +202,8 @@ export class Transitions {
   /** A job keeps its place through retries; it gets a new one with a new provider, and when it was not waiting before. */
   #placeOf(row: JobRow, job: Lifecycle, now: number): { provider: string; tag: number; queuedAtMs: number } {
     const provider = job.model.split('/')[0] ?? row.provider
-    if (row.status === 'scheduled' && job.status === 'queued') {
+    const enters = row.status === 'scheduled' || row.status === 'failed' || row.budget_scope !== null
+    if (enters && job.status === 'queued') {
       return { provider, tag: this.#tag({ ...row, provider }), queuedAtMs: now }
     }
     const moves = provider !== row.provider && job.status === 'queued'
@@ -124,6 +226,7 @@ export class Transitions {
   #leaveRunning(row: JobRow, event: JobEvent): void {
     const { books, jobs, ambient } = this.#desk
     for (const { name, load } of books.limiters(row.model)) books.setLoad(name, release(load))
+    books.leaveCredential(row.id)
     if (row.lane === null) return
     books.leaveLane(row.lane)
     if (event.type !== 'cancel' && event.type !== 'deadline') return
@@ -136,14 +239,23 @@ export class Transitions {
       fault: null,
     })
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
-    releaseProbes(this.#desk, row.provider)
+    this.#desk.usage.attemptEnded(row, { outcome, output: null, costMicros: null, providerMs: 0 })
+    releaseProbes(this.#desk, row)
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })
     this.#effects.stop.set(row.lane, stops)
   }
 
+  /** A batch tells of its end behind the event of the job that ended it. */
+  #tally(row: JobRow, batch: string, status: JobRow['status']): void {
+    const completed = tallyBatch(this.#desk, batch, row, status)
+    if (!completed) return
+    const { project, request_id } = completed.row
+    this.#tell({ id: null, batch, project, request_id }, 'batch.completed', completed.data)
+  }
+
   #tell(
-    job: { id: string; project: string | null; request_id: string },
+    job: { id: string | null; project: string | null; request_id: string; batch?: string | null },
     type: DurableEvent,
     data: { [key: string]: Json },
   ): void {
@@ -154,12 +266,18 @@ export class Transitions {
   }
 }
 
-/** A probe that ended without a verdict, canceled or lost: the next call probes. */
-export const releaseProbes = ({ books, admin }: Desk, provider: string): void => {
+/**
+ * The attempt ended without a verdict, canceled, lost or of no account: where it was the probe of a breaker, the next call
+ * probes. What another attempt probes is not its business.
+ */
+export const releaseProbes = (
+  { books, admin }: Desk,
+  { id, attempt, provider }: Pick<JobRow, 'id' | 'attempt' | 'provider'>,
+): void => {
   for (const [name, breaker] of books.breakers) {
-    const released = releaseProbe(breaker)
     const isOurs = name === books.limiter(provider) || name.startsWith(`${books.limiter(provider)}:`)
-    if (released === breaker || !isOurs) continue
+    const released = isOurs ? releaseProbe(breaker, refText({ job: id, attempt })) : breaker
+    if (released === breaker) continue
     books.breakers.set(name, released)
     admin.saveBreaker(name, released)
   }

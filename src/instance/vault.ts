@@ -14,7 +14,7 @@ export type Sealed = { keyId: string; iv: string; ciphertext: string }
 
 export type Vault = {
   seal(plain: string, identity: string): Promise<Sealed>
-  /** Ids of the keys that can open. */
+  /** Ids of the keys that can open; the one that seals is the first. */
   keyIds(): Promise<ReadonlySet<string>>
   /** Null where the key is unknown, the text was tampered with, or it was sealed under another identity. */
   open(sealed: Sealed, identity: string): Promise<string | null>

@@ -1,12 +1,15 @@
 import type { Fault } from '../contract/fault.ts'
 import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
-import { pause, relax, slow } from '../core/admission.ts'
-import { type Breaker, type BreakerEvent, releaseProbe, stepBreaker } from '../core/breaker.ts'
+import { initialLoad, type Limiter, type LimiterLoad, pause, relax, slow } from '../core/admission.ts'
+import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { recordRun } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
-import type { JobRow } from './job-store.ts'
-import type { Desk } from './transitions.ts'
+import { inService } from './availability.ts'
+import type { CredentialRow } from './credential-store.ts'
+import type { Credentials } from './credentials.ts'
+import type { AttemptRow, JobRow } from './job-store.ts'
+import { type Desk, releaseProbes } from './transitions.ts'
 
 /**
  * What an attempt's end says about its provider: limits narrow or widen, breakers open or close, a credential is switched
@@ -14,62 +17,98 @@ import type { Desk } from './transitions.ts'
  */
 export class Verdicts {
   readonly #desk: Desk
+  readonly #credentials: Credentials
   readonly #unwritten = new Set<string>()
   #flushedAtMs = 0
 
-  constructor(desk: Desk) {
+  constructor(desk: Desk, credentials: Credentials) {
     this.#desk = desk
+    this.#credentials = credentials
   }
 
-  /** Called while the job still counts as running; `credential` is the one that the attempt used. */
-  learn(row: JobRow, end: AttemptEnd, credential: string | null, startedAtMs: number): void {
+  /** Called while the job still counts as running; `attempt` is the one that ended. */
+  learn(row: JobRow, end: AttemptEnd, attempt: AttemptRow | null): void {
     const code = end.fault ? attemptCode(end.fault) : null
     const meaning = code === null ? 'no' : FAULT_TABLE[code].breaker
-    this.#limits(row, end.fault, meaning === 'slows')
-    if (end.rate) this.hint(row.model, end.rate)
-    const current = credential !== null && this.#isCurrent(row.provider, credential, startedAtMs) ? credential : null
+    const used = attempt?.credential ?? null
+    if (used !== null) this.#credentials.ended(row.provider, used, code, end.costMicros)
+    this.#limits(row, used, end.fault, meaning === 'slows')
+    if (end.rate) this.hint(row.provider, used, end.rate)
+    const credential = this.#credentials.find(row.provider, used)
+    // What became of an older secret says nothing of the one that has replaced it.
+    const current = credential && attempt && attempt.secret >= credential.secret ? credential : null
+    const before = current && this.#desk.books.breaker(this.#nameOf(current))
     this.#breakers(row.provider, current, meaning)
-    if (meaning === 'disables' && current !== null) this.#disable(row.provider, current)
+    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict. So does what failed
+    // for another reason than the credential: whoever uses it next probes it.
+    releaseProbes(this.#desk, row)
+    if (current && before) this.#credentials.breakerMoved(current, before, code, row.request_id)
+    if (meaning === 'disables' && current && code) this.#credentials.disable(current, code, row.request_id)
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
   }
 
   /** Rate headers: with nothing left, nothing is sent until they say that there is again. */
-  hint(model: string, rate: RateHint): void {
-    const { books, admin, ambient } = this.#desk
-    const [provider] = books.limiters(model)
-    if (!provider || rate.remaining > 0) return
-    const load = pause(provider.load, ambient.now(), Math.min(rate.resetAfterMs, LIMITS.retryAfterMaxMs))
-    books.setLoad(provider.name, load)
-    admin.saveLimiter(provider.name, load)
+  hint(provider: string, credential: string | null, rate: RateHint): void {
+    if (rate.remaining > 0) return
+    const limiter = this.#limiterOf(provider, credential)
+    this.#setLoad(
+      limiter,
+      pause(limiter.load, this.#desk.ambient.now(), Math.min(rate.resetAfterMs, LIMITS.retryAfterMaxMs)),
+    )
   }
 
-  #limits(row: JobRow, problem: Fault | null, isTooFast: boolean): void {
-    const { books, admin, ambient } = this.#desk
-    const [provider] = books.limiters(row.model)
-    if (!provider) return
-    const now = ambient.now()
-    let load = provider.load
-    if (isTooFast)
-      load = slow(load, now, Math.min(problem?.retryAfterMs ?? LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs))
-    else if (!problem) load = relax(load)
-    if (load === provider.load) return
-    books.setLoad(provider.name, load)
-    admin.saveLimiter(provider.name, load)
+  #limits(row: JobRow, credential: string | null, problem: Fault | null, isTooFast: boolean): void {
+    const { books, ambient } = this.#desk
+    if (isTooFast) {
+      const limiter = this.#limiterOf(row.provider, credential)
+      // A wait of zero is no wish: it would be a hot loop.
+      const waitMs = Math.min(problem?.retryAfterMs || LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs)
+      this.#adapt(row, limiter, slow(limiter.load, ambient.now(), waitMs))
+    } else if (!problem) {
+      const [provider] = books.limiters(row.model)
+      const own = credential === null ? null : books.credentialLimiter(row.provider, credential)
+      for (const limiter of [provider, own]) if (limiter) this.#adapt(row, limiter, relax(limiter.load))
+    }
   }
 
-  #breakers(provider: string, credential: string | null, meaning: (typeof FAULT_TABLE)['canceled']['breaker']): void {
+  /** The log tells of the first step down and of the last one up: those between would fill it. */
+  #adapt(row: JobRow, limiter: Limiter, load: LimiterLoad): void {
+    const { log } = this.#desk
+    const [before, after] = [limiter.load.adaptive.share, load.adaptive.share]
+    if (before >= 1 && after < 1) log.note('limits.narrowed', { provider: row.provider, share: after }, row)
+    if (before < 1 && after >= 1) log.note('limits.restored', { provider: row.provider }, row)
+    this.#setLoad(limiter, load)
+  }
+
+  /** A provider counts per account: with several credentials in service, what one is told stops that one, and the others serve. */
+  #limiterOf(provider: string, credential: string | null): Limiter {
+    const { books } = this.#desk
+    const others = inService(books, provider).filter((item) => item.name !== credential)
+    const own = this.#credentials.findOwner(provider, credential)
+    if (own && others.length > 0) return books.credentialLimiter(provider, own.name)
+    const [limiter] = books.limiters(`${provider}/`)
+    return limiter ?? { name: books.limiter(provider), rules: { concurrency: null, rates: [] }, load: initialLoad() }
+  }
+
+  #setLoad({ name, load: before }: Limiter, load: LimiterLoad): void {
+    if (load === before) return
+    this.#desk.books.setLoad(name, load)
+    this.#desk.admin.saveLimiter(name, load)
+  }
+
+  #breakers(
+    provider: string,
+    credential: CredentialRow | null,
+    meaning: (typeof FAULT_TABLE)['canceled']['breaker'],
+  ): void {
     const { books } = this.#desk
     const ofProvider = books.limiter(provider)
-    const ofCredential = credential === null ? null : books.credentialName(provider, credential)
+    const ofCredential = credential === null ? null : this.#nameOf(credential)
     if (meaning === 'counts') this.#step(ofProvider, 'failure')
     else if (meaning === 'no') this.#step(ofProvider, 'success')
-    // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict.
-    else this.#set(ofProvider, releaseProbe(books.breaker(ofProvider)))
     if (ofCredential === null) return
     if (meaning === 'opens') this.#step(ofCredential, 'trip')
     else if (meaning === 'no') this.#step(ofCredential, 'success')
-    // What failed was not the credential: whoever uses it next probes it.
-    else this.#set(ofCredential, releaseProbe(books.breaker(ofCredential)))
   }
 
   #step(name: string, event: BreakerEvent): void {
@@ -84,25 +123,20 @@ export class Verdicts {
     books.breakers.set(name, next)
     if (isQuiet(next)) admin.deleteBreaker(name)
     else admin.saveBreaker(name, next)
+    if (before.state === 'closed' && next.state === 'open') this.#noteBreaker(name, true)
+    if (before.state !== 'closed' && next.state === 'closed') this.#noteBreaker(name, false)
   }
 
-  /** False where the secret was changed since the attempt took it: what became of the old one says nothing of the new. */
-  #isCurrent(provider: string, name: string, startedAtMs: number): boolean {
-    const credential = this.#desk.books.setups.get(provider)?.credentials.find((item) => item.name === name)
-    return credential !== undefined && credential.updated_at_ms <= startedAtMs
+  /** It opened, or closed for good: probes between are many. Credentials tell of themselves by events. */
+  #noteBreaker(name: string, opened: boolean): void {
+    const { books, log } = this.#desk
+    for (const id of books.setups.keys()) {
+      if (name === books.limiter(id)) log.note(opened ? 'breaker.opened' : 'breaker.closed', { provider: id })
+    }
   }
 
-  #disable(provider: string, name: string): void {
-    const { books, admin, ambient } = this.#desk
-    const credential = books.setups.get(provider)?.credentials.find((item) => item.name === name)
-    if (!credential?.enabled) return
-    admin.saveCredential({
-      ...credential,
-      enabled: false,
-      disabled_reason: 'the provider refused it',
-      updated_at_ms: ambient.now(),
-    })
-    books.configure(admin)
+  #nameOf({ provider, name }: CredentialRow): string {
+    return this.#desk.books.credentialName(provider, name)
   }
 
   /** Kept in memory and written now and then: losing the last seconds of it changes no promise. */

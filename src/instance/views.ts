@@ -4,26 +4,39 @@ import type { ImageInput, ImageOutput } from '../contract/image.ts'
 import type { ApiKey, Credential, ProviderView } from '../contract/instance.ts'
 import { isFinal, type JobError, type JobRecord, type WaitingFor } from '../contract/job.ts'
 import type { Quota } from '../contract/rpc.ts'
-import { admit, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
+import { admit, type Limiter, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
+import type { CredentialUse } from '../core/credential-use.ts'
 import { estimateStart } from '../core/estimate.ts'
 import { medianMs } from '../core/track-record.ts'
 import { findModel } from '../providers/registry.ts'
-import type { CredentialRow, KeyRow } from './admin-store.ts'
-import { usableCredentials } from './availability.ts'
+import type { KeyRow } from './admin-store.ts'
+import { credentialRoom, pickCredential } from './availability.ts'
 import type { Books } from './books.ts'
+import type { CredentialRow } from './credential-store.ts'
 import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
+import { jobPrice } from './pricing.ts'
 
 /** Rows as clients see them. */
 
 export const isoTime = (ms: number): string => new Date(ms).toISOString()
-const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
+export const isoTimeOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
 
-export type JobContext = { instance: string; progress: number; ahead: number | null; books: Books; now: number }
+export type JobContext = {
+  instance: string
+  progress: number
+  ahead: number | null
+  /** When the budget that the job waits for has its next window; null where it waits for none, or none will come. */
+  budgetStartMs: number | null
+  books: Books
+  now: number
+}
 
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
   const output = row.output === null ? null : (JSON.parse(row.output) as ImageOutput)
   const input = JSON.parse(row.input) as ImageInput
+  const { skipped, prices } = JSON.parse(row.wishes) as Wishes
+  const price = prices?.[row.model]
   return {
     id: row.id,
     object: 'job',
@@ -47,8 +60,12 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       provider_request_id: attempt.provider_request_id,
       error: jobError(attempt.fault),
     })),
-    skipped: (JSON.parse(row.wishes) as Wishes).skipped,
+    attempts_left_out: Math.max(0, row.attempt - attempts.length),
+    skipped,
     cost_usd: costOf(row),
+    held_usd: row.held_micros === null ? null : microsToUsd(row.held_micros),
+    estimate_usd: row.estimate_micros === null ? null : microsToUsd(row.estimate_micros),
+    price: price ? jobPrice(price) : null,
     usage: output ? { images: output.images.length } : null,
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,
@@ -57,6 +74,9 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       total_ms: row.ended_at_ms === null ? null : row.ended_at_ms - row.created_at_ms,
     },
     queue: queueOf(row, context),
+    batch: row.batch,
+    replays: row.replays,
+    discarded_at: isoTimeOrNull(row.discarded_at_ms),
     metadata: JSON.parse(row.metadata) as Record<string, string>,
     request_id: row.request_id,
     created_at: isoTime(row.created_at_ms),
@@ -87,6 +107,11 @@ const jobError = (text: string | null): JobError | null => {
 
 const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   if (row.status !== 'queued' && row.status !== 'scheduled') return null
+  if (row.budget_scope !== null) {
+    const startMs = context.budgetStartMs
+    const limit = `instance:${context.instance}:budget:${row.budget_scope}`
+    return { position: null, waiting_for: 'budget', limit, estimated_start_at: isoTimeOrNull(startMs) }
+  }
   if (row.due_at_ms !== null) {
     return { position: null, waiting_for: 'not_before', limit: null, estimated_start_at: isoTime(row.due_at_ms) }
   }
@@ -100,14 +125,15 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
     return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
   const [provider] = limiters
   const record = books.record(row.model)
+  const room = credentialRoom(books, row.provider, row.tokens, now)
   const estimate = estimateStart({
     ahead: position - 1,
     now,
     readyAtMs: Math.max(now, blocked.untilMs ?? now, ...limiters.map((limiter) => readyAt(limiter, row.tokens, now))),
     running: provider?.load.running ?? 0,
-    concurrency: Math.min(...limiters.map(slotsOf)),
+    concurrency: Math.min(room.slots, ...limiters.map(slotsOf)),
     durationMs: medianMs(record) ?? findModel(row.model)?.card.typicalMs ?? 0,
-    intervalMs: Math.max(0, ...limiters.map((limiter) => paceOf(limiter, row.tokens))),
+    intervalMs: Math.max(room.intervalMs, ...limiters.map((limiter) => paceOf(limiter, row.tokens))),
   })
   return {
     position,
@@ -129,12 +155,14 @@ const whyNotNow = (
   if (!books.setups.get(row.provider)?.enabled) return { waiting_for: 'breaker', limit: provider, untilMs: NEVER_MS }
   const passage = passBreaker(books.breaker(provider), now)
   if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
-  const credentials = usableCredentials(books, row.provider, now)
-  if (credentials.usable.length === 0)
-    return { waiting_for: 'breaker', limit: `${provider}:credential`, untilMs: credentials.readyAtMs ?? NEVER_MS }
+  const picked = pickCredential(books, row.provider, row.tokens, now, 0)
+  if (!picked.credential && picked.waitingFor === 'breaker')
+    return { waiting_for: 'breaker', limit: picked.limit, untilMs: picked.untilMs ?? NEVER_MS }
   const admission = admit(books.limiters(row.model), row.tokens, now)
-  if (admission.admitted) return { waiting_for: 'order', limit: null, untilMs: null }
-  return { waiting_for: admission.waitingFor, limit: admission.limit, untilMs: admission.untilMs }
+  if (!admission.admitted)
+    return { waiting_for: admission.waitingFor, limit: admission.limit, untilMs: admission.untilMs }
+  if (!picked.credential) return { waiting_for: picked.waitingFor, limit: picked.limit, untilMs: picked.untilMs }
+  return { waiting_for: 'order', limit: null, untilMs: null }
 }
 
 /** Room in the queue, and what the providers' rates let out now. */
@@ -165,13 +193,33 @@ export const breakerView = (breaker: Breaker): ProviderView['breaker'] => ({
   until: breaker.state === 'open' ? isoTime(breaker.untilMs) : null,
 })
 
-export const credentialView = (row: CredentialRow, breaker: Breaker): Credential => ({
+export const credentialView = (
+  row: CredentialRow,
+  breaker: Breaker,
+  limiter: Limiter,
+  use: CredentialUse,
+  now: number,
+): Credential => ({
   name: row.name,
   provider: row.provider,
   weight: row.weight,
   enabled: row.enabled,
   disabled_reason: row.disabled_reason,
   breaker: breakerView(breaker),
+  limits: row.limits,
+  live: {
+    running: limiter.load.running,
+    next_request_at: readyAt(limiter, 1, now) > now ? isoTime(Math.ceil(readyAt(limiter, 1, now))) : null,
+    share: limiter.load.adaptive.share,
+  },
+  usage: {
+    attempts: use.attempts,
+    errors: use.errors,
+    cost_usd: microsToUsd(use.costMicros),
+    last_used_at: isoTimeOrNull(use.lastUsedAtMs),
+    last_error: use.lastError && { code: use.lastError.code, at: isoTime(use.lastError.atMs) },
+  },
+  key_id: row.key_id,
   hint: row.hint,
   created_at: isoTime(row.created_at_ms),
   updated_at: isoTime(row.updated_at_ms),

@@ -1,5 +1,5 @@
 import { type Fault, fault } from '../contract/fault.ts'
-import type { ImageArtifact, ImageInput } from '../contract/image.ts'
+import type { ImageArtifact, ImageInput, LeftOut } from '../contract/image.ts'
 import type { Assignment, AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { Vault } from '../instance/vault.ts'
@@ -8,7 +8,9 @@ import { createHttp, type Http } from '../providers/http.ts'
 import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
 import { storeGenerated } from './images.ts'
+import { pricingOf } from './pricing.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
+import type { Turnstile } from './turnstile.ts'
 
 /** What an attempt needs of the world around it. */
 export type Tools = {
@@ -23,6 +25,8 @@ export type Tools = {
   keep(resume: string): void
   /** The same, unless the attempt's end is heard within a moment. */
   keepSoon(resume: string): void
+  /** Pictures that are checked are held in memory: only so many at once. */
+  checking: Turnstile
 }
 
 /** Over, or waiting for the provider: `parked` goes on from its resume when it is due. */
@@ -171,18 +175,25 @@ const store = async (
   const text = writeResume(resume)
   if (isKeepable(text)) tools.keepSoon(text)
   const images: ImageArtifact[] = []
+  const leftOut: LeftOut[] = []
   for (const [index, image] of resume.done.images.entries()) {
     // The provider withheld this one; the safe ones count.
     if (!image.safe) continue
     tools.progress(0.95, `storing image ${index + 1} of ${resume.done.images.length}`)
     const place = { instance: tools.instance, job: assignment.job, attempt: resume.madeBy, index }
-    const stored = await storeGenerated(tools, place, image, assignment)
+    const stored = await storeGenerated(tools, place, image, assignment, resume.suspect)
+    if (!stored.ok && stored.code === 'content_rejected') {
+      // As one that the provider withheld: it does not spoil the others.
+      leftOut.push({ index, code: stored.code, message: stored.message })
+      continue
+    }
     if (!stored.ok) {
-      const again: Resume = { ...resume, booked: true }
+      const again: Resume = { ...resume, booked: true, ...(stored.suspect ? { suspect: stored.suspect } : {}) }
       const failed: Failed = {
         kind: 'fault',
-        code: tools.signal.aborted ? 'canceled' : 'artifact_failed',
+        code: tools.signal.aborted ? 'canceled' : stored.code,
         message: stored.message,
+        ...(stored.param ? { param: stored.param } : {}),
         providerRequestId: resume.done.providerRequestId,
         costMicros: costOf(resume),
       }
@@ -191,8 +202,19 @@ const store = async (
     }
     images.push(stored.image)
   }
+  const [blank] = leftOut
+  if (blank && images.length === 0) {
+    const failed: Failed = {
+      kind: 'fault',
+      code: blank.code,
+      message: blank.message,
+      providerRequestId: resume.done.providerRequestId,
+      costMicros: costOf(resume),
+    }
+    return ended(failed, providerMs, tools.now() - storeStartedMs)
+  }
   const end: AttemptEnd = {
-    output: { images },
+    output: { images, ...(blank ? { left_out: leftOut } : {}) },
     fault: null,
     costMicros: costOf(resume),
     providerRequestId: resume.done.providerRequestId,
@@ -215,6 +237,7 @@ const callOf = (assignment: Assignment, model: string, secret: string, nowMs: nu
   secret,
   maxCostMicros: assignment.maxCostMicros,
   nowMs,
+  ...pricingOf(assignment, nowMs),
   ...(assignment.webhookUrl ? { webhookUrl: assignment.webhookUrl } : {}),
 })
 

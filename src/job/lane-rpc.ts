@@ -1,4 +1,4 @@
-import type { Assignment, AttemptRef, Report, ReportReply, Wire } from '../contract/rpc.ts'
+import type { Assignment, AttemptRef, CredentialSecret, Report, ReportReply, Wire } from '../contract/rpc.ts'
 
 /** What the Instance asks of a lane. Every call may be repeated. */
 export type LaneRpc = {
@@ -8,6 +8,8 @@ export type LaneRpc = {
   stop(attempts: AttemptRef[]): Promise<void>
   /** Asks the provider at once what became of an attempt. */
   poke(attempt: AttemptRef): Promise<void>
+  /** How secrets are sealed now. Answers how many attempts the lane still holds whose seal is of another key than this. */
+  renew(secrets: CredentialSecret[], keyId: string): Promise<number>
   destroy(): Promise<void>
 }
 

@@ -1,5 +1,12 @@
 import { DurableObject } from 'cloudflare:workers'
-import { type Assignment, type AttemptRef, type Report, type ReportReply, refText } from '../contract/rpc.ts'
+import {
+  type Assignment,
+  type AttemptRef,
+  type CredentialSecret,
+  type Report,
+  type ReportReply,
+  refText,
+} from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import type { Env } from '../env.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
@@ -11,6 +18,7 @@ import { LaneStore } from './lane-store.ts'
 import { Outbox } from './outbox.ts'
 import { readResume } from './resume.ts'
 import { LANE_MIGRATIONS } from './schema.ts'
+import { Turnstile } from './turnstile.ts'
 
 /** A job actor at work: what ends it, and what it is about. */
 type Actor = { abort: AbortController; assignment: Assignment }
@@ -24,6 +32,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #store: LaneStore
   readonly #vault: Vault
   readonly #outbox: Outbox
+  readonly #checking = new Turnstile(LIMITS.checksPerLane)
   readonly #actors = new Map<string, Actor>()
   readonly #instance: string
   readonly #bornAtMs = Date.now()
@@ -35,6 +44,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #unkept = new Map<string, { actor: Actor; resume: string }>()
   /** Rows whose attempt has ended and was heard. */
   readonly #forgettable: AttemptRef[] = []
+  /** Secrets as they are sealed now, where the Instance said so: an assignment that set out before arrives with an older seal. */
+  readonly #secrets = new Map<string, CredentialSecret>()
   #alarmAt: number | null = null
 
   constructor(state: DurableObjectState, env: Env) {
@@ -75,6 +86,23 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   async poke(attempt: AttemptRef): Promise<void> {
     const kept = this.#kept.has(refText(attempt)) ? this.#store.find(attempt) : null
     if (kept) this.#begin(kept.assignment, kept.resume)
+  }
+
+  async renew(secrets: CredentialSecret[], keyId: string): Promise<number> {
+    for (const secret of secrets) this.#secrets.set(secret.identity, secret)
+    const older = new Set<string>()
+    const renew = (assignment: Assignment): Assignment => {
+      const renewed = this.#renewed(assignment)
+      if (renewed.credential.sealed.keyId !== keyId) older.add(refText(renewed))
+      return renewed
+    }
+    for (const { assignment, resume, dueAtMs } of this.#store.all()) {
+      const renewed = renew(assignment)
+      if (renewed !== assignment) this.#store.keep(renewed, resume, dueAtMs)
+    }
+    // At work: what is opened stays open; what is kept from now on has the new seal.
+    for (const actor of this.#actors.values()) actor.assignment = renew(actor.assignment)
+    return older.size
   }
 
   /** The instance is being deleted: stop everything and keep nothing. */
@@ -136,9 +164,17 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     // One that has ended here and waits to be heard is not begun again.
     if (this.#actors.has(ref) || this.#outbox.holds(assignment)) return
     this.#parked.delete(ref)
-    const actor: Actor = { abort: new AbortController(), assignment }
+    const actor: Actor = { abort: new AbortController(), assignment: this.#renewed(assignment) }
     this.#actors.set(ref, actor)
     this.ctx.waitUntil(this.#run(ref, actor, resume))
+  }
+
+  #renewed(assignment: Assignment): Assignment {
+    const { credential } = assignment
+    const now = this.#secrets.get(credential.identity)
+    if (!now || now.secret < (credential.secret ?? 0) || now.sealed.ciphertext === credential.sealed.ciphertext)
+      return assignment
+    return { ...assignment, credential: now }
   }
 
   async #run(ref: string, actor: Actor, resume: string | null): Promise<void> {
@@ -161,6 +197,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
         }),
       keep: (text) => this.#keep(actor, text, Date.now()),
       keepSoon: (text) => this.#keepSoon(ref, actor, text),
+      checking: this.#checking,
     })
     this.#actors.delete(ref)
     // Whoever stopped it knows how it ended.

@@ -45,15 +45,15 @@ const refuses = (card: EmbedCard, input: EmbedInput): Refusal | null => {
   if (typeof inputs[0] !== 'string') return { param: 'input', message: `${card.model} takes text, not tokens.` }
   if (input.dimensions !== undefined && card.dimensions !== null && input.dimensions > card.dimensions)
     return { param: 'dimensions', message: `${card.model} makes vectors of ${card.dimensions} at most.` }
-  const native = v.safeParse(Native, input.provider_options?.['gemini'] ?? {})
+  const native = v.safeParse(Native, input.provider_options?.['google'] ?? {})
   if (native.success) return null
   const field = v.getDotPath(native.issues[0])
-  const at = 'provider_options.gemini'
+  const at = 'provider_options.google'
   return { param: field === null ? at : `${at}.${field}`, message: 'is not a field, or not a value, of Gemini.' }
 }
 
 const encode = ({ card, input, baseUrl, secret }: EmbedCall): Encoded => {
-  const native = v.parse(Native, input.provider_options?.['gemini'] ?? {})
+  const native = v.parse(Native, input.provider_options?.['google'] ?? {})
   const { dimensions } = input
   return {
     url: geminiUrl(baseUrl, card.model, 'batchEmbedContents'),

@@ -1,5 +1,7 @@
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
+import { quantitiesOf } from '../contract/price.ts'
+import type { Usage } from '../contract/usage.ts'
 import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, networkFault, parseJson } from './answers.ts'
 import { blockFault } from './gemini-answer.ts'
@@ -11,7 +13,7 @@ import type { Http } from './http.ts'
 import { textIn } from './openai-answer.ts'
 import { type FaultContext, withId } from './openai-faults.ts'
 import { recordOf } from './openai-usage.ts'
-import type { Call, Failed, GeneratedImage, ModelCard, Outcome, Provider } from './provider.ts'
+import type { Call, Expected, Failed, GeneratedImage, ModelCard, Outcome, Provider } from './provider.ts'
 
 /**
  * Images of Gemini's (https://ai.google.dev/gemini-api/docs/image-generation). The answer holds the picture itself, one a
@@ -29,7 +31,7 @@ const card = (model: string, qualityRank: number, typicalMs: number): ModelCard 
 })
 
 export const gemini: Provider = {
-  id: 'gemini',
+  id: 'google',
   title: 'Google Gemini',
   // Without a version: see gemini-wire.ts.
   defaultBaseUrl: 'https://generativelanguage.googleapis.com',
@@ -42,9 +44,12 @@ export const gemini: Provider = {
     card('gemini-3.1-flash-lite-image', 2, 6_000),
   ],
 
-  listedPriceMicros: (model: string, input: ImageInput): number | null => {
+  expects: (model: string, input: ImageInput): Expected | null => {
     const written = geminiImageRequest(model, input)
-    return written.ok ? written.request.listedMicros : null
+    // Lists have an estimate of each model's usual size; larger ones take more tokens, and nobody says how many.
+    if (!written.ok || written.request.isLarge) return null
+    // A character is a token at most.
+    return { price: model, usage: { images: 1, input_tokens: input.prompt.length } }
   },
 
   refuses: (model: string, input: ImageInput) => {
@@ -58,7 +63,7 @@ export const gemini: Provider = {
       const { param, message } = written.refusal
       return faultOf('provider_rejected', `${param}: ${message}`, { param })
     }
-    const tooDear = budgetFault(call, written.request.listedMicros)
+    const tooDear = budgetFault(call, call.expectedMicros ?? null)
     if (tooDear) return tooDear
     const result = await http.send({
       method: 'POST',
@@ -101,8 +106,17 @@ const doneOf = (call: Call, answer: Answered): Outcome => {
   const images = candidates.flatMap((candidate) => imagesOf(recordOf(candidate)?.['content']))
   if (images.length === 0) return { ...emptyFault(recordOf(candidates[0])?.['finishReason']), ...more }
   const usage = geminiUsage(body['usageMetadata'])
-  return { kind: 'done', images, ...more, costMicros: null, ...(usage ? { usage } : {}) }
+  const costMicros = usage === null ? null : costOf(call, usage, images.length)
+  return { kind: 'done', images, ...more, costMicros, ...(usage ? { usage } : {}) }
 }
+
+/** Where the details are missing, all but the thoughts is the picture, which is the dearer. */
+const costOf = (call: Call, usage: Usage, images: number): number | null =>
+  call.costOf?.({
+    ...quantitiesOf(usage),
+    output_image_tokens: usage.imageOutputTokens || usage.outputTokens - usage.reasoningTokens,
+    images,
+  }) ?? null
 
 const unreadable = (): Failed => faultOf('outcome_unknown', 'Gemini took the request, but its answer cannot be read.')
 

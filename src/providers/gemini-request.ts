@@ -12,7 +12,7 @@ import { refusesChat } from './openai-request.ts'
 
 /** Of OpenAI's dialect only what is taken counts here: the wire is another. */
 export const geminiFlavor: Flavor = {
-  id: 'gemini',
+  id: 'google',
   name: 'Gemini',
   reach: ({ baseUrl, secret }) => ({ root: baseUrl, headers: geminiHeaders(secret) }),
   limitField: 'max_tokens',
@@ -81,8 +81,8 @@ export const refusesGemini = (card: ChatCard, input: ChatInput): Refusal | null 
 }
 
 const refusesNative = (input: ChatInput): Refusal | null => {
-  const at = 'provider_options.gemini'
-  const native = v.safeParse(Native, input.provider_options?.['gemini'] ?? {})
+  const at = 'provider_options.google'
+  const native = v.safeParse(Native, input.provider_options?.['google'] ?? {})
   if (!native.success) {
     const field = v.getDotPath(native.issues[0])
     return { param: field === null ? at : `${at}.${field}`, message: 'is not a field, or not a value, of Gemini.' }
@@ -103,7 +103,7 @@ export const encodeGemini = (call: ChatCall): Encoded => {
   const conversation = conversationOf(card.model, input.messages)
   if (!conversation.ok) throw new Error('A chat that was refused is not to be written.')
   const { system, contents, dropped } = conversation.value
-  const native = v.parse(Native, input.provider_options?.['gemini'] ?? {})
+  const native = v.parse(Native, input.provider_options?.['google'] ?? {})
   const tools = toolsOf(input)
   const tier = tierOf(input)
   const { config, carried } = generationConfig(card, input, native.generationConfig)

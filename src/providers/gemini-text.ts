@@ -16,7 +16,7 @@ const chat: ChatDialect = {
 
 /** Gemini by Google's API for developers. Limits are by project, model and tier, so none is assumed but what one Worker can hold open. */
 export const geminiText: TextProvider = {
-  id: 'gemini',
+  id: 'google',
   title: 'Google Gemini',
   // Without a version: see gemini-wire.ts.
   defaultBaseUrl: 'https://generativelanguage.googleapis.com',

@@ -6,9 +6,9 @@ import { type Answered, faultOf, isSafetyReason, isSuccess, networkFault, readAn
 import type { Http, HttpResult } from './http.ts'
 import { Accepted, Checkpoint, Generated, GeneratedV1, Generation, imagesOf, PriceQuote } from './ideogram-answers.ts'
 import { statusFault } from './ideogram-faults.ts'
-import { listedMicros } from './ideogram-prices.ts'
+import { ideogramExpects } from './ideogram-prices.ts'
 import { type IdeogramRequest, ideogramRequest } from './ideogram-request.ts'
-import type { Call, Failed, GeneratedImage, ModelCard, Outcome, Provider, Wait } from './provider.ts'
+import type { Call, Expected, Failed, GeneratedImage, ModelCard, Outcome, Provider, Wait } from './provider.ts'
 
 /**
  * Ideogram (https://developer.ideogram.ai). API v2, asynchronous by default: a request answers at once with a
@@ -39,9 +39,9 @@ export const ideogram: Provider = {
     card('auto', 2, 8_000),
   ],
 
-  listedPriceMicros: (model: string, input: ImageInput): number | null => {
+  expects: (model: string, input: ImageInput): Expected | null => {
     const written = ideogramRequest(model, input)
-    return written.ok ? listedMicros(written.request) : null
+    return written.ok ? ideogramExpects(written.request) : null
   },
 
   refuses: (model: string, input: ImageInput) => {
@@ -100,7 +100,7 @@ const askPrice = async (
   request: IdeogramRequest,
   http: Http,
 ): Promise<Failed | { micros: number | null }> => {
-  const listed = listedMicros(request)
+  const listed = call.expectedMicros ?? null
   const limit = call.maxCostMicros
   if (limit === null && listed !== null) return { micros: listed }
   // v1 has no quotes.

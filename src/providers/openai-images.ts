@@ -1,14 +1,15 @@
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
+import { quantitiesOf } from '../contract/price.ts'
+import type { Usage } from '../contract/usage.ts'
 import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, networkFault, parseJson } from './answers.ts'
 import type { Http } from './http.ts'
 import { bearerOf } from './openai-chat.ts'
 import { eventFault, type FaultContext, problemOf, statusFault, withId } from './openai-faults.ts'
-import { listedImageMicros } from './openai-image-prices.ts'
-import { openAiImageRequest } from './openai-image-request.ts'
+import { type OpenAiImageRequest, openAiImageRequest } from './openai-image-request.ts'
 import { openAiUsage, recordOf } from './openai-usage.ts'
-import type { Call, Failed, GeneratedImage, ModelCard, Outcome, Provider } from './provider.ts'
+import type { Call, Expected, Failed, GeneratedImage, ModelCard, Outcome, Provider } from './provider.ts'
 
 /**
  * OpenAI's images (https://platform.openai.com/docs/api-reference/images). The answer holds the pictures themselves, and
@@ -34,9 +35,9 @@ export const openAi: Provider = {
   defaultLimits: { concurrency: 50 },
   models: [card('gpt-image-2', 5, 30_000), card('gpt-image-1.5', 4, 25_000), card('gpt-image-1-mini', 2, 15_000)],
 
-  listedPriceMicros: (model: string, input: ImageInput): number | null => {
+  expects: (model: string, input: ImageInput): Expected | null => {
     const written = openAiImageRequest(model, input)
-    return written.ok ? listedImageMicros(written.request) : null
+    return written.ok ? { price: model, usage: expectedUsage(written.request) } : null
   },
 
   refuses: (model: string, input: ImageInput) => {
@@ -50,7 +51,7 @@ export const openAi: Provider = {
       const { param, message } = written.refusal
       return faultOf('provider_rejected', `${param}: ${message}`, { param })
     }
-    const tooDear = budgetFault(call, listedImageMicros(written.request))
+    const tooDear = budgetFault(call, call.expectedMicros ?? null)
     if (tooDear) return tooDear
     const result = await http.send({
       method: 'POST',
@@ -67,6 +68,14 @@ export const openAi: Provider = {
   poll: async (_call: Call, _checkpoint: Json, _http: Http): Promise<Outcome> =>
     faultOf('outcome_unknown', 'OpenAI makes images in one call: there is nothing to ask after.'),
 }
+
+/** Where size or quality is the provider's choice, the dearest it can choose. A character is a token at most. */
+const expectedUsage = ({ images, size, quality, body }: OpenAiImageRequest): Expected['usage'] => ({
+  images,
+  image_size: size === 'auto' ? '1024x1536' : size,
+  image_quality: quality === 'auto' ? 'high' : quality,
+  input_tokens: String(body['prompt']).length,
+})
 
 const contextOf = ({ input, secret, nowMs }: Call): FaultContext => ({
   name: 'OpenAI',
@@ -95,10 +104,18 @@ const doneOf = (call: Call, answer: Answered): Outcome => {
     kind: 'done',
     images,
     providerRequestId: more.providerRequestId ?? null,
-    costMicros: null,
+    costMicros: usage === null ? null : costOf(call, usage, images.length),
     ...(usage ? { usage } : {}),
   }
 }
+
+/** Output that is not told apart is images, which is what was asked for and the dearer. */
+const costOf = (call: Call, usage: Usage, images: number): number | null =>
+  call.costOf?.({
+    ...quantitiesOf(usage),
+    output_image_tokens: usage.imageOutputTokens || usage.outputTokens,
+    images,
+  }) ?? null
 
 const imagesOf = (data: unknown): GeneratedImage[] | null => {
   if (!Array.isArray(data) || data.length === 0) return null

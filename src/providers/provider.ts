@@ -1,6 +1,7 @@
 import type { AttemptFaultCode } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
+import type { Quantities } from '../contract/price.ts'
 import type { RateHint } from '../contract/rpc.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Http } from './http.ts'
@@ -22,8 +23,8 @@ export type Provider = {
   /** What the provider grants by default, where it documents it. */
   defaultLimits: { concurrency: number; requestsPerMinute?: number; requestsPerDay?: number; tokensPerMinute?: number }
   models: ModelCard[]
-  /** The listed price of one job in millionths of a US dollar, or null where no list knows it. Pure. */
-  listedPriceMicros(model: string, input: ImageInput): number | null
+  /** What a job of this input will use, and what it is called in the price list; null where no list can know it. Pure. */
+  expects(model: string, input: ImageInput): Expected | null
   /** The path (such as `input.size`) and reason for which this model cannot serve the input, or null. Pure. */
   refuses(model: string, input: ImageInput): { param: string; message: string } | null
   start(call: Call, http: Http): Promise<Outcome>
@@ -45,6 +46,12 @@ export type Provider = {
     verify(headers: Headers, rawBody: string, secret: string, nowMs: number): Promise<boolean>
   }
 }
+
+/**
+ * `price` is the name that a price list has for such a call: the model's own, or that of a speed or edition of it, as
+ * `ideogram-3/turbo`. `usage` is what the call will report, as far as it can be told.
+ */
+export type Expected = { price: string; usage: Quantities }
 
 export type ModelCard = {
   /** Without the provider: `ideogram-3`. */
@@ -70,6 +77,13 @@ export type Call = {
   /** The job's `max_cost_usd` in micros: with it a provider that can quote is asked first. */
   maxCostMicros: number | null
   nowMs: number
+  /**
+   * What a use costs by the price that the job was judged by, in micros, or null where that is not known; without it none
+   * is. An adapter counts, it knows no prices.
+   */
+  costOf?(usage: Quantities): number | null
+  /** What the job was judged to cost, in micros; null or left out where that is not known. */
+  expectedMicros?: number | null
   /** Where a provider with webhooks tells that the generation has ended. It is polled all the same, but less often. */
   webhookUrl?: string
 }

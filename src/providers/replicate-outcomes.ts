@@ -37,7 +37,7 @@ export const outcomeOf = (call: Call, at: Checkpoint, prediction: Prediction): O
     case 'processing':
       return waitAt(call, { ...at, polls: at.polls + 1, poll_errors: 0 })
     case 'succeeded':
-      return finished(at, prediction)
+      return finished(call, at, prediction)
     case 'failed':
       return failedPrediction(prediction.error, at.prediction_id)
     case 'canceled':
@@ -48,16 +48,18 @@ export const outcomeOf = (call: Call, at: Checkpoint, prediction: Prediction): O
   }
 }
 
+/** For versions that count by the checkpoint. */
+export const microsPerImage = (call: Call): number | null => call.costOf?.({ images: 1 }) ?? null
+
 /** Billed per output, so the cost follows what was made and not what was asked for. */
-export const finished = (at: Checkpoint, { output, data_removed: removed }: Prediction): Outcome => {
+export const finished = (call: Call, at: Checkpoint, { output, data_removed: removed }: Prediction): Outcome => {
   const more = { providerRequestId: at.prediction_id }
   if (removed === true || output === null)
     return faultOf('outcome_unknown', 'Replicate has removed the output of the prediction.', more)
   const images = imagesOf(output, at.seed)
   if (!images || images.length === 0)
     return faultOf('outcome_unknown', 'The prediction succeeded, but its output cannot be read.', more)
-  const costMicros = at.micros_per_image === null ? null : at.micros_per_image * images.length
-  return { kind: 'done', images, costMicros, ...more }
+  return { kind: 'done', images, costMicros: call.costOf?.({ images: images.length }) ?? null, ...more }
 }
 
 /** Failed polls in a row, with a growing wait between (two and a half minutes in all), before the attempt gives up. */

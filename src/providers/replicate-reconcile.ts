@@ -5,8 +5,7 @@ import type { Http } from './http.ts'
 import type { Call, Failed, Outcome } from './provider.ts'
 import { type Prediction, PredictionPage } from './replicate-answers.ts'
 import { statusFault } from './replicate-faults.ts'
-import { waitAt } from './replicate-outcomes.ts'
-import { listedMicrosPerImage } from './replicate-prices.ts'
+import { microsPerImage, waitAt } from './replicate-outcomes.ts'
 import { bearer, replicateRequest, rootOf, seedOf } from './replicate-request.ts'
 
 /**
@@ -95,7 +94,7 @@ const found = (call: Call, { id }: Prediction): Outcome =>
   waitAt(call, {
     prediction_id: id,
     seed: seedOf(call),
-    micros_per_image: listedMicrosPerImage(call.model),
+    micros_per_image: microsPerImage(call),
     polls: 0,
     poll_errors: 0,
   })

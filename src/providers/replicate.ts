@@ -3,11 +3,10 @@ import type { ImageInput } from '../contract/image.ts'
 import type { RateHint } from '../contract/rpc.ts'
 import { type Answered, faultOf, isSuccess, networkFault, readAnswer } from './answers.ts'
 import type { Http } from './http.ts'
-import type { Call, Failed, ModelCard, Outcome, Provider } from './provider.ts'
+import type { Call, Expected, Failed, ModelCard, Outcome, Provider } from './provider.ts'
 import { idAtHead, imagesOf, Prediction } from './replicate-answers.ts'
 import { statusFault } from './replicate-faults.ts'
-import { finished, keep, outcomeOf, pollFailed, readCheckpoint, waitAt } from './replicate-outcomes.ts'
-import { listedMicrosPerImage } from './replicate-prices.ts'
+import { finished, keep, microsPerImage, outcomeOf, pollFailed, readCheckpoint, waitAt } from './replicate-outcomes.ts'
 import { reconcile } from './replicate-reconcile.ts'
 import { bearer, type ReplicateRequest, replicateRequest, rootOf, seedOf, webhookOf } from './replicate-request.ts'
 import { replicateWebhookSecret, verifyReplicateWebhook } from './replicate-webhook.ts'
@@ -44,9 +43,10 @@ export const replicate: Provider = {
     card('ideogram-ai/ideogram-v3-turbo', 3, 8_000),
   ],
 
-  listedPriceMicros: (model: string, input: ImageInput): number | null => {
+  // Official models are priced per output, so a prediction that fails costs nothing.
+  expects: (model: string, input: ImageInput): Expected | null => {
     const written = replicateRequest(model, input)
-    return written.ok ? listedMicros(written.request) : null
+    return written.ok ? { price: model, usage: { images: written.request.images } } : null
   },
 
   refuses: (model: string, input: ImageInput) => {
@@ -60,7 +60,7 @@ export const replicate: Provider = {
       const { param, message } = written.refusal
       return faultOf('provider_rejected', `${param}: ${message}`, { param })
     }
-    const tooDear = budgetFault(call, listedMicros(written.request))
+    const tooDear = budgetFault(call, call.expectedMicros ?? null)
     if (tooDear) return tooDear
     const result = await http.send(createRequest(call, written.request))
     if (result.kind !== 'answered') return networkFault('Replicate', result, true)
@@ -104,11 +104,6 @@ const rateOf = (headers: Headers): RateHint | null => {
   return remaining && reset ? { remaining: Number(remaining), resetAfterMs: Number(reset) * 1000 } : null
 }
 
-const listedMicros = ({ model, images }: ReplicateRequest): number | null => {
-  const each = listedMicrosPerImage(model)
-  return each === null ? null : each * images
-}
-
 /** Replicate gives no quotes: what the list cannot show to fit is not bought. */
 const budgetFault = ({ maxCostMicros: limit }: Call, micros: number | null): Failed | null => {
   if (limit === null || (micros !== null && micros <= limit)) return null
@@ -139,7 +134,7 @@ const created = (call: Call, request: ReplicateRequest, { body, cut }: Answered)
   const at = {
     prediction_id: id,
     seed: seedOf(call),
-    micros_per_image: listedMicrosPerImage(request.model),
+    micros_per_image: microsPerImage(call),
     polls: 0,
     poll_errors: 0,
   }
@@ -147,7 +142,7 @@ const created = (call: Call, request: ReplicateRequest, { body, cut }: Answered)
   if (!['starting', 'processing'].includes(prediction.status)) return outcomeOf(call, at, prediction)
   // Recorded of `Prefer: wait`: an answer that still says "processing" and holds the whole output.
   const made = request.wait === null ? null : imagesOf(prediction.output, at.seed)
-  return made && made.length >= request.images ? finished(at, prediction) : waitAt(call, at)
+  return made && made.length >= request.images ? finished(call, at, prediction) : waitAt(call, at)
 }
 
 /** A poll that buys nothing has no unknown outcome: it may be made again. */

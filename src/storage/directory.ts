@@ -31,6 +31,25 @@ export const createInstanceRow = async (
   return result.meta.changes > 0
 }
 
+/**
+ * Writes the row of an instance that its actor has just founded at `createdAtMs`. An earlier instance of the same id may be
+ * under deletion: its row becomes this one's, or was deleted a moment ago and is made again.
+ */
+export const settleInstanceRow = async (
+  db: D1Database,
+  id: string,
+  organization: string | null,
+  createdAtMs: number,
+): Promise<void> => {
+  await db
+    .prepare(
+      `INSERT INTO instances (id, organization, created_at) VALUES (?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, created_at = excluded.created_at`,
+    )
+    .bind(id, organization, createdAtMs)
+    .run()
+}
+
 export const readInstanceRow = async (db: D1Database, id: string): Promise<InstanceRow | null> => {
   const row = await db.prepare('SELECT id, organization, created_at FROM instances WHERE id = ?').bind(id).first()
   return row === null ? null : parseRow(row)
@@ -51,9 +70,9 @@ export const listInstances = async (
   return { rows, next: results.length > size ? (rows.at(-1)?.id ?? null) : null }
 }
 
-/** Answers whether it was there. */
-export const deleteInstanceRow = async (db: D1Database, id: string): Promise<boolean> => {
-  const result = await db.prepare('DELETE FROM instances WHERE id = ?').bind(id).run()
+/** Deletes this very row, not that of an instance made anew under its id. Answers whether it was there. */
+export const deleteInstanceRow = async (db: D1Database, { id, createdAtMs }: InstanceRow): Promise<boolean> => {
+  const result = await db.prepare('DELETE FROM instances WHERE id = ? AND created_at = ?').bind(id, createdAtMs).run()
   return result.meta.changes > 0
 }
 

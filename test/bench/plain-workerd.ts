@@ -6,8 +6,8 @@ import { type Child, startChild } from './processes.ts'
 /** workerd without miniflare: no entry worker in front, no simulators, logs to a file. */
 
 export type PlainWorker = {
-  /** By file name; the first is the entry. */
-  modules: Record<string, string>
+  /** By file name; the first is the entry. Bytes are WebAssembly. */
+  modules: Record<string, string | Uint8Array>
   compatibilityDate: string
   /** Binding → class. */
   actors: Record<string, string>
@@ -36,8 +36,9 @@ export const startPlain = async (worker: PlainWorker): Promise<Child & { url: UR
 }
 
 const configOf = (worker: PlainWorker, actors: string): string => {
-  const modules = Object.keys(worker.modules).map(
-    (name) => `(name = ${quoted(name)}, esModule = embed ${quoted(name)})`,
+  const modules = Object.entries(worker.modules).map(
+    ([name, source]) =>
+      `(name = ${quoted(name)}, ${typeof source === 'string' ? 'esModule' : 'wasm'} = embed ${quoted(name)})`,
   )
   const namespaces = Object.values(worker.actors).map(
     (name) => `(className = ${quoted(name)}, uniqueKey = ${quoted(name)}, enableSql = true)`,

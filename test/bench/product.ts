@@ -77,6 +77,7 @@ export const startProductPlain = async (
     modules: {
       'main.js': entry.join('\n'),
       'product.js': bundle.script,
+      ...bundle.wasm,
       'stand-ins.js': readFileSync(join(import.meta.dirname, 'workers/stand-ins.js'), 'utf8'),
     },
     compatibilityDate: bundle.compatibilityDate,
@@ -110,6 +111,7 @@ export const addTenant = async (
   id: string,
   providerUrl: string,
   concurrency: number,
+  more: Record<string, unknown> = {},
 ): Promise<Tenant> => {
   const root = rootClient(product)
   const base = `/v1/instances/${id}`
@@ -117,7 +119,7 @@ export const addTenant = async (
   await root.ask('PUT', `${base}/providers/ideogram`, { base_url: providerUrl, limits: { concurrency } })
   await root.ask('POST', `${base}/providers/ideogram/credentials`, { name: 'main', secret: 'secret-of-the-bench' })
   const { key } = await root.ask<{ key: string }>('POST', `${base}/keys`, { name: 'bench', role: 'user' })
-  return tenantOf(product, id, key)
+  return tenantOf(product, id, key, more)
 }
 
 const JOB = {
@@ -126,15 +128,15 @@ const JOB = {
   input: { prompt: 'a lighthouse at dawn', provider_options: { ideogram: { mode: 'sync' } } },
 }
 
-/** The same tenant of a product that was started again. */
-export const tenantOf = (product: Product, id: string, key: string): Tenant => {
+/** The same tenant of a product that was started again. `more` goes into each of its jobs. */
+export const tenantOf = (product: Product, id: string, key: string, more: Record<string, unknown> = {}): Tenant => {
   const headers = { authorization: `Bearer ${key}` }
   const jobs = new URL(`/v1/instances/${id}/jobs`, product.url)
   let database: DatabaseSync | null = null
   return {
     id,
     key,
-    submit: writeRequest('POST', jobs, headers, JSON.stringify(JOB)),
+    submit: writeRequest('POST', jobs, headers, JSON.stringify({ ...JOB, ...more })),
     read: (job) => writeRequest('GET', new URL(`${jobs.pathname}/${job}`, product.url), headers),
     unfinished: () => {
       database ??= new DatabaseSync(databaseOf(product.state, id), { readOnly: true })

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { CommandError, runCommand, usageError } from '../../src/cli/command.ts'
+import { measureBooks } from './books.ts'
 import { conditions, startNoise } from './conditions.ts'
 import { measureJobs } from './jobs.ts'
 import { measureQueueDepth } from './queue-depth.ts'
@@ -8,13 +9,13 @@ import { measureSubmits } from './submits.ts'
 import { measureSubscribers } from './subscribers.ts'
 import { World } from './world.ts'
 
-const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers'] as const
+const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers', 'books'] as const
 type Part = (typeof PARTS)[number]
 
 const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--json]
 
 Durable submits and jobs of Switchyard beside the bare limit of the platform, BullMQ and pg-boss, measured in turns in one
-run; what queue depth and subscribers cost. Nothing is asserted on time. Under ten minutes, with --quick under one.
+run; what queue depth, subscribers and budgets cost. Nothing is asserted on time. Under ten minutes, with --quick under one.
   --only   some of the parts; "plain" adds plain workerd to submit and jobs
   --json   the figures of every round
 `
@@ -92,6 +93,11 @@ const measure = async (world: World, parts: Set<Part>, size: typeof FULL | typeo
   if (parts.has('subscribers')) {
     say('subscribers')
     sections.push(await measureSubscribers(world, size.rounds, size.jobSeconds))
+    await world.stopServers()
+  }
+  if (parts.has('books')) {
+    say('books')
+    sections.push(await measureBooks(world, size.rounds, size.jobSeconds))
   }
   return sections
 }

@@ -2,9 +2,11 @@ import type { JobEvent } from '../../src/cli/client.ts'
 import type { Credential } from '../../src/contract/instance.ts'
 import type { Job } from '../../src/contract/job.ts'
 import { account, madeBy } from './accounting.ts'
+import { auditBooks } from './books.ts'
 import { isFinalEvent, replay } from './follower.ts'
 import { inFlight, mostWithin, openAttempts } from './load.ts'
 import { persist } from './patience.ts'
+import { auditUsage } from './usage.ts'
 import { BASE, type Limits, PROVIDERS, type ProviderId, type World } from './world.ts'
 
 /** What must hold after the storm. Each check adds a sentence to `broken` where it does not. */
@@ -16,12 +18,16 @@ export type Evidence = {
   /** Ids that were acknowledged, each once. */
   acknowledged: readonly string[]
   followed: readonly JobEvent[]
+  keep?: ((name: string, text: string) => void) | undefined
 }
 
 export const audit = async (evidence: Evidence): Promise<Audit> => {
   const { world } = evidence
   const jobs = await persist(() => allJobs(world))
   const told = await replay(world, evidence.followed.at(-1)?.seq ?? 0)
+  evidence.keep?.('crashes.json', JSON.stringify(world.crashes))
+  evidence.keep?.('jobs.json', JSON.stringify(jobs))
+  evidence.keep?.('events.json', JSON.stringify(told))
   const parts = [
     auditJobs(jobs, evidence.acknowledged),
     auditEvents(jobs, told, evidence.followed),
@@ -29,6 +35,8 @@ export const audit = async (evidence: Evidence): Promise<Audit> => {
     auditLost(world, jobs),
     ...PROVIDERS.map((provider) => auditLoad(evidence, jobs, provider)),
     await auditCredentials(world),
+    await auditBooks(world),
+    await auditUsage(world, jobs, told),
   ]
   return {
     broken: parts.flatMap(({ broken }) => broken),
@@ -102,19 +110,24 @@ const JUDGED_WITHIN_MS = 20_000
 
 /** What a crash cut off must be found at once: until then it holds a slot, and its job waits. */
 const auditLost = ({ crashes }: World, jobs: Job[]): Audit => {
-  const delays = crashes.flatMap(({ killedAt, readyAt }) =>
-    jobs
-      .flatMap((job) => job.attempts)
-      .filter(({ started_at: start, ended_at: end, error }) => {
-        const survived = !error?.message.startsWith('The process that ran the attempt ended')
-        return !survived && Date.parse(start) <= killedAt && Date.parse(end ?? '') >= killedAt
-      })
-      .map(({ ended_at: end }) => Math.max(0, Date.parse(end ?? '') - readyAt)),
+  const lost = crashes.flatMap(({ killedAt, readyAt }, index) =>
+    jobs.flatMap(({ id, attempts }) =>
+      attempts
+        .filter(({ started_at: start, ended_at: end, error }) => {
+          const survived = !error?.message.startsWith('The process that ran the attempt ended')
+          return !survived && Date.parse(start) <= killedAt && Date.parse(end ?? '') >= killedAt
+        })
+        .map(({ number, started_at: start, ended_at: end }) => ({
+          attempt: `${id}/${number}, crash ${index + 1}, begun ${killedAt - Date.parse(start)} ms before it`,
+          afterMs: Math.max(0, Date.parse(end ?? '') - readyAt),
+        })),
+    ),
   )
-  const slowest = Math.max(0, ...delays)
-  const broken =
-    slowest > JUDGED_WITHIN_MS ? [`an attempt that a crash cut off was judged only ${slowest} ms after the start`] : []
-  return { broken, figures: { lost_in_crashes: delays.length, judged_after_at_most_ms: slowest } }
+  const slowest = Math.max(0, ...lost.map(({ afterMs }) => afterMs))
+  const broken = lost
+    .filter(({ afterMs }) => afterMs > JUDGED_WITHIN_MS)
+    .map(({ attempt, afterMs }) => `judged only ${afterMs} ms after the start: ${attempt}`)
+  return { broken, figures: { lost_in_crashes: lost.length, judged_after_at_most_ms: slowest } }
 }
 
 const auditLoad = ({ world, limits }: Evidence, jobs: Job[], provider: ProviderId): Audit => {

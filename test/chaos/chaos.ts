@@ -16,6 +16,8 @@ export type ChaosOptions = {
   /** Until every job is final. */
   withinMs: number
   say(line: string): void
+  /** What the product printed, and its last word on every job: what a broken promise is traced with. */
+  keep?(name: string, text: string): void
 }
 
 type Stage = { world: World; follower: Follower; withinMs: number }
@@ -41,8 +43,9 @@ export const runChaos = async (options: ChaosOptions): Promise<Audit> => {
     )
     say(`${ended(follower)} jobs ended after ${seconds(startedAt)}`)
     await follower.stop()
-    return await audit({ world, limits, acknowledged, followed: follower.events })
+    return await audit({ world, limits, acknowledged, followed: follower.events, keep: options.keep })
   } finally {
+    options.keep?.('product.log', world.output())
     await world.close()
   }
 }

@@ -1,13 +1,16 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runChaos } from './chaos.ts'
 
-/** `npm run chaos`: the whole storm. Ends with 1 where a promise was broken. */
+/** `npm run chaos`: the whole storm. Ends with 1 where a promise was broken; `--keep` names a folder for its traces. */
 
 const { values } = parseArgs({
   options: {
     jobs: { type: 'string', default: '1000' },
     kills: { type: 'string', default: '3' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    keep: { type: 'string' },
   },
 })
 const [jobs, kills, seed] = [values.jobs, values.kills, values.seed].map(Number)
@@ -28,6 +31,11 @@ const { broken, figures } = await runChaos({
   deadlineS: 900,
   withinMs: 900_000,
   say,
+  keep: (name, text) => {
+    if (values.keep === undefined) return
+    mkdirSync(values.keep, { recursive: true })
+    writeFileSync(join(values.keep, name), text)
+  },
 })
 say(JSON.stringify(figures, null, 2))
 for (const sentence of broken) say(`BROKEN: ${sentence}`)

@@ -82,8 +82,10 @@ async function handle(state: State, request: IncomingMessage, response: ServerRe
     if (operation) state.ledger.countRejected(401)
     return void (await sendJson(response, 401, { error: 'Not authorized.' }))
   }
-  if (operation) await generate(state, exchange, operation, apiKey)
-  else await poll(state, exchange, generationId ?? '', apiKey)
+  const account = state.settings.accounts[apiKey] ?? apiKey
+  state.ledger.countKey(apiKey)
+  if (operation) await generate(state, exchange, operation, account)
+  else await poll(state, exchange, generationId ?? '', account)
 }
 
 /** The emulator's own paths, for runs where it is another process. */

@@ -24,6 +24,10 @@ export const directiveNames = [
   'poll_cut',
   // On downloads.
   'bad_image',
+  'blank_image',
+  'wrong_size',
+  'corrupt_image',
+  'image_format',
   'truncated_image',
   'short_image',
   'wrong_type',

@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
+import { convertPicture } from '../picture/formats.ts'
 import { drawPicture, flatPicture, type PictureRequest } from '../picture.ts'
 import { numberOf, refusal } from './faults.ts'
 import type { Generation, Image } from './ledger.ts'
@@ -40,9 +41,10 @@ async function sendImage(state: State, image: Image, response: ServerResponse): 
   }
   const target = faults.get('redirect')?.join(':')
   if (target) return void (await sendBytes(response, 302, Buffer.alloc(0), { location: target }))
-  const whole = faults.has('bad_image') ? Buffer.from('this is not an image') : paint(state, image)
+  const whole = faults.has('bad_image') ? Buffer.from('this is not an image') : await spoil(image, paint(state, image))
   const half = whole.subarray(0, Math.floor(whole.length / 2))
-  const headers = { 'content-type': faults.has('wrong_type') ? 'text/html' : 'image/png' }
+  const format = faults.get('image_format')?.[0] ?? 'png'
+  const headers = { 'content-type': faults.has('wrong_type') ? 'text/html' : `image/${format}` }
   if (faults.has('truncated_image')) {
     response.writeHead(200, { ...headers, 'content-length': String(whole.length) })
     response.write(half, () => response.destroy())
@@ -65,7 +67,27 @@ function paint(state: State, image: Image): Buffer {
     transparent: generation.transparent,
     ...generation.size,
   }
+  const [width = '', height = ''] = generation.faults.get('wrong_size')?.[0]?.split('x') ?? []
+  if (width && height) Object.assign(request, { width: Number(width), height: Number(height) })
+  if (isBlank(image)) return flatPicture(request)
   return state.settings.draw ? drawPicture(request) : flatPicture(request)
+}
+
+/** `blank_image` makes all pictures of a generation blank, `blank_image:2` only the second. */
+function isBlank({ generation, ...image }: Image): boolean {
+  const [which] = generation.faults.get('blank_image') ?? ['none']
+  return which === undefined || generation.images[Number(which) - 1]?.id === image.id
+}
+
+/** `corrupt_image:n` damages the first n downloads only, as a bad transfer would. */
+async function spoil({ generation, downloads }: Image, png: Buffer): Promise<Buffer> {
+  const format = generation.faults.get('image_format')?.[0]
+  const made = format === 'jpeg' || format === 'webp' ? await convertPicture(png, format) : png
+  if (!generation.faults.has('corrupt_image')) return made
+  if (downloads > numberOf(generation.faults, 'corrupt_image', 0, Number.POSITIVE_INFINITY)) return made
+  const damaged = Buffer.from(made)
+  damaged.fill(0, Math.floor(made.length * 0.4), Math.floor(made.length * 0.6))
+  return damaged
 }
 
 function signature(state: State, id: string, expires: number | string): string {

@@ -50,6 +50,8 @@ export interface IdeogramStats {
   downloads: number
   /** How often each directive took part in a request. */
   faults: Record<string, number>
+  /** Requests let in, by key. */
+  perKey: Record<string, number>
   /** Oldest first; the oldest are dropped above 20,000 and the totals keep counting them. */
   generations: GenerationRecord[]
 }
@@ -102,6 +104,7 @@ export class Ledger {
     polls: 0,
     downloads: 0,
     faults: {},
+    perKey: {},
   }
   readonly #accounts = new Map<string, Account>()
 
@@ -150,6 +153,10 @@ export class Ledger {
     this.totals.rejected[status] = (this.totals.rejected[status] ?? 0) + 1
   }
 
+  countKey(apiKey: string): void {
+    this.totals.perKey[apiKey] = (this.totals.perKey[apiKey] ?? 0) + 1
+  }
+
   countFaults(faults: Faults): void {
     for (const name of faults.keys()) this.totals.faults[name] = (this.totals.faults[name] ?? 0) + 1
   }
@@ -167,12 +174,13 @@ export class Ledger {
     const kept = limit === 0 ? [] : [...this.generations.values()].slice(-limit)
     let inflight = 0
     for (const account of this.#accounts.values()) inflight += account.inflight
-    const { rejected, faults, ...totals } = this.totals
+    const { rejected, faults, perKey, ...totals } = this.totals
     return {
       ...totals,
       inflight,
       rejected: { ...rejected },
       faults: { ...faults },
+      perKey: { ...perKey },
       generations: kept.map((generation) => ({ ...generation.record })),
     }
   }

@@ -29,6 +29,8 @@ export interface IdeogramSettings {
   /** Seed of the draws; setting it starts the sequence anew. */
   seed: number
   apiKeys: string[] | null
+  /** Account of a key, as after a rotation, where several keys open the same one. A key that is not named has its own. */
+  accounts: Record<string, string>
   /** The wire takes public HTTPS hosts only; tests receive webhooks on this machine. */
   allowLoopbackWebhooks: boolean
   /** Added to the clock, for expiry without waiting. */
@@ -53,6 +55,7 @@ export function initialSettings(options: IdeogramOptions): IdeogramSettings {
     faults: [],
     seed: 1,
     apiKeys: options.apiKeys ?? null,
+    accounts: {},
     allowLoopbackWebhooks: false,
     clockOffsetMs: 0,
   }

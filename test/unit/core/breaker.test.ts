@@ -22,7 +22,7 @@ const opened = following(failures(LIMITS.breakerFailures))
 /** Lets the probe of an open breaker out as soon as it may. */
 const probing = (breaker: Breaker): { breaker: Breaker; now: number } => {
   if (breaker.state !== 'open') throw new Error(`is ${breaker.state}`)
-  const passage = passBreaker(breaker, breaker.untilMs)
+  const passage = passBreaker(breaker, breaker.untilMs, 'probe')
   if (!passage.passes) throw new Error('does not pass')
   return { breaker: passage.breaker, now: breaker.untilMs }
 }
@@ -41,7 +41,7 @@ describe('a closed breaker', () => {
   test('lets every call out and is not changed by it', () => {
     const breaker = following(failures(3))
     expect(passBreaker(breaker, NOW)).toEqual({ passes: true, breaker })
-    expect(releaseProbe(breaker)).toBe(breaker)
+    expect(releaseProbe(breaker, 'probe')).toBe(breaker)
   })
 
   test('is opened at once by a trip', () => {
@@ -73,7 +73,7 @@ describe('an open breaker', () => {
 describe('a half-open breaker', () => {
   test('lets exactly one call out', () => {
     const { breaker, now } = probing(opened)
-    expect(breaker).toEqual({ state: 'half_open', openings: 1, probing: true })
+    expect(breaker).toEqual({ state: 'half_open', openings: 1, probing: true, holder: 'probe' })
     for (const wait of [0, 1, 1_000_000]) {
       expect(passBreaker(breaker, now + wait)).toEqual({ passes: false, untilMs: null })
     }
@@ -100,15 +100,26 @@ describe('a half-open breaker', () => {
 
   test('probes with the next call where a probe ended without a verdict', () => {
     const { breaker, now } = probing(opened)
-    const released = releaseProbe(breaker)
-    const again = passBreaker(released, now)
+    const released = releaseProbe(breaker, 'probe')
+    const again = passBreaker(released, now, 'probe')
     expect(again).toEqual({ passes: true, breaker })
     expect(passBreaker(breaker, now).passes).toBe(false)
   })
 
+  test('keeps its probe when a call that does not probe ends without a verdict', () => {
+    const { breaker, now } = probing(opened)
+    expect(releaseProbe(breaker, 'another')).toBe(breaker)
+    expect(passBreaker(releaseProbe(breaker, 'another'), now).passes).toBe(false)
+  })
+
+  test('frees a probe of which an earlier version kept no holder with the first end, so that it is never stuck', () => {
+    const kept: Breaker = { state: 'half_open', openings: 1, probing: true }
+    expect(releaseProbe(kept, 'anyone')).toEqual({ state: 'half_open', openings: 1, probing: false })
+  })
+
   test('a probe without a verdict neither shortens nor lengthens the next opening', () => {
     const { breaker, now } = probing(opened)
-    expect(stepBreaker(releaseProbe(breaker), 'failure', now)).toEqual(stepBreaker(breaker, 'failure', now))
+    expect(stepBreaker(releaseProbe(breaker, 'probe'), 'failure', now)).toEqual(stepBreaker(breaker, 'failure', now))
   })
 })
 
@@ -132,6 +143,30 @@ test('after it closed, a breaker opens for the shortest time again', () => {
   const twice = probing(stepBreaker(breaker, 'failure', now))
   const closed = stepBreaker(twice.breaker, 'success', twice.now)
   expect(following(failures(5), closed)).toEqual(opened)
+})
+
+test('in every history of calls and ends without a verdict, one probe is out at most, and none only where it ended', () => {
+  const events = fc.array(
+    fc.record({ job: fc.nat({ max: 4 }), does: fc.constantFrom('call' as const, 'cancel' as const) }),
+    { maxLength: 60 },
+  )
+  fc.assert(
+    fc.property(events, (history) => {
+      let breaker: Breaker = { state: 'half_open', openings: 1, probing: false }
+      let out: number | null = null
+      for (const { job, does } of history) {
+        if (does === 'call') {
+          const passage = passBreaker(breaker, NOW, `job ${job}`)
+          expect(passage.passes).toBe(out === null)
+          if (passage.passes) breaker = passage.breaker
+          out ??= job
+        } else {
+          breaker = releaseProbe(breaker, `job ${job}`)
+          if (out === job) out = null
+        }
+      }
+    }),
+  )
 })
 
 type Call = { type: 'call'; wait: number } | { type: 'verdict'; verdict: BreakerEvent | 'none' }
@@ -166,7 +201,7 @@ const everyHistory = (
           const passage = passBreaker(breaker, now)
           passed = passage.passes
           if (passage.passes) breaker = passage.breaker
-        } else if (event.verdict === 'none') breaker = releaseProbe(breaker)
+        } else if (event.verdict === 'none') breaker = releaseProbe(breaker, '')
         else breaker = stepBreaker(breaker, event.verdict, now)
         check(before, event, now, passed, breaker)
       }

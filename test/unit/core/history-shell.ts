@@ -71,8 +71,8 @@ export class History {
     const next = step(entry.job, entry.policy, event, this.now)
     if (!next) return false
     const before = entry.job
-    if (before.status === 'running') this.#leaveRunning(before, event)
-    if (before.status === 'scheduled' && next.job.status === 'queued') {
+    if (before.status === 'running') this.#leaveRunning(entry, event)
+    if ((before.status === 'scheduled' || before.status === 'failed') && next.job.status === 'queued') {
       entry.tag = this.#tag(entry, next.job.model)
       entry.queuedAtMs = this.now
     } else if (providerOf(before.model) !== providerOf(next.job.model) && next.job.status === 'queued') {
@@ -83,10 +83,19 @@ export class History {
     return true
   }
 
+  /** A failed job runs again: another round, with its deadline and its faults begun anew. */
+  replay(entry: Entry, lengthMs: number): boolean {
+    const model = entry.models[0] ?? entry.job.model
+    if (!this.apply(entry, { type: 'replay', model, resume: null })) return false
+    entry.policy = { ...entry.policy, deadlineAtMs: this.now + lengthMs }
+    entry.faults = []
+    return true
+  }
+
   /** Late news, of an attempt that is no longer the job's, changes nothing. */
   end(entry: Entry, attempt: number, outcome: Outcome): void {
     if (entry.job.status !== 'running' || entry.job.attempt !== attempt) return
-    this.#learn(entry.job.model, outcome)
+    this.#learn(entry, outcome)
     if (outcome.code === 'done') {
       this.apply(entry, { type: 'done' })
       return
@@ -180,7 +189,7 @@ export class History {
 
   #start(entry: Entry, provider: string, now: number): 'started' | 'provider waits' | 'model waits' {
     const breaker = this.#breakers.get(provider) ?? initialBreaker()
-    const passage = passBreaker(breaker, now)
+    const passage = passBreaker(breaker, now, `${entry.id}/${entry.job.attempt + 1}`)
     if (!passage.passes) return 'provider waits'
     const limiters = this.limitersOf(entry.job.model)
     for (const limiter of limiters) limiter.load = withinReach(limiter, now)
@@ -196,7 +205,8 @@ export class History {
     return 'started'
   }
 
-  #learn(model: string, { code, retryAfterMs }: Outcome): void {
+  #learn(entry: Entry, { code, retryAfterMs }: Outcome): void {
+    const { model } = entry.job
     const provider = providerOf(model)
     const meaning = code === 'done' ? 'no' : FAULT_TABLE[code].breaker
     const limiter = this.limiters.get(provider)
@@ -205,14 +215,15 @@ export class History {
     const breaker = this.#breakers.get(provider) ?? initialBreaker()
     if (meaning === 'counts') this.#breakers.set(provider, stepBreaker(breaker, 'failure', this.now))
     else if (meaning === 'no') this.#breakers.set(provider, stepBreaker(breaker, 'success', this.now))
-    else this.#breakers.set(provider, releaseProbe(breaker))
+    else this.#breakers.set(provider, releaseProbe(breaker, callOf(entry)))
   }
 
-  #leaveRunning(job: Job, event: JobEvent): void {
+  #leaveRunning(entry: Entry, event: JobEvent): void {
+    const { job } = entry
     for (const limiter of this.limitersOf(job.model)) limiter.load = release(limiter.load)
     if (event.type !== 'cancel' && event.type !== 'deadline') return
     const breaker = this.#breakers.get(providerOf(job.model))
-    if (breaker) this.#breakers.set(providerOf(job.model), releaseProbe(breaker))
+    if (breaker) this.#breakers.set(providerOf(job.model), releaseProbe(breaker, callOf(entry)))
   }
 
   #order(provider: string): QueueOrder {
@@ -225,5 +236,7 @@ export class History {
     return tagJob(this.#order(providerOf(model)), entry.priority, entry.project, 1)
   }
 }
+
+const callOf = ({ id, job }: Entry): string => `${id}/${job.attempt}`
 
 export const unfinished = (history: History): Entry[] => history.jobs.filter(({ job }) => !isFinal(job.status))

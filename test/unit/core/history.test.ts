@@ -46,6 +46,7 @@ const anyEvent = fc.oneof(
     arbitrary: fc.record({ type: of('wait'), ms: fc.oneof(fc.nat({ max: 900 }), fc.nat({ max: 40_000 })) }),
   },
   { weight: 1, arbitrary: fc.record({ type: of('cancel'), pick: fc.nat() }) },
+  { weight: 2, arbitrary: fc.record({ type: of('replay'), pick: fc.nat(), lengthMs: fc.constantFrom(30_000, HOUR) }) },
   { weight: 1, arbitrary: fc.record({ type: of('late'), pick: fc.nat(), outcome: anyOutcome }) },
   { weight: 1, arbitrary: fc.record({ type: of('lose'), pick: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ type: of('crash') }) },
@@ -104,6 +105,10 @@ const inject = (history: History, event: Event): void => {
   } else if (event.type === 'cancel') {
     const entry = chosen(history.jobs, event.pick)
     if (entry) history.apply(entry, { type: 'cancel' })
+  } else if (event.type === 'replay') {
+    const entry = chosen(history.jobs, event.pick)
+    const wasFailed = entry?.job.status === 'failed'
+    if (entry) expect(history.replay(entry, event.lengthMs)).toBe(wasFailed)
   } else if (event.type === 'outage') {
     for (const entry of running) {
       history.end(entry, entry.job.attempt, { code: 'provider_unavailable', resumable: false })
@@ -122,7 +127,9 @@ const checkNow = (history: History, wasFinal: Map<number, Entry['job']>): void =
     if (rules.concurrency !== null) expect(running).toBeLessThanOrEqual(rules.concurrency)
     expect(load.running).toBe(running)
   }
-  for (const { id, job } of history.jobs) {
+  for (const { id, job, told } of history.jobs) {
+    // Only a replay leads out of an end, and only out of a failure.
+    if (wasFinal.get(id)?.status === 'failed' && told.at(-1)?.type !== 'job.failed') wasFinal.delete(id)
     if (wasFinal.has(id)) expect(job).toBe(wasFinal.get(id))
     else if (isFinal(job.status)) wasFinal.set(id, job)
     if (job.status === 'running' || isFinal(job.status)) expect(job.dueAtMs).toBeNull()
@@ -152,7 +159,12 @@ const checkRates = (history: History): void => {
 
 const checkStory = ({ id, job, told, policy }: Entry, calls: readonly Call[]): void => {
   const types = told.map(({ type }) => type)
-  expect(types.filter(endsJob)).toEqual([`job.${job.status}`])
+  // Every end but the last is a failure, and a replay stands right behind it.
+  expect(types.findLast(endsJob)).toBe(`job.${job.status}`)
+  for (const [i, type] of types.entries()) {
+    if (i < types.length - 1 && endsJob(type)) expect([type, types[i + 1]]).toEqual(['job.failed', 'job.replayed'])
+    if (type === 'job.replayed') expect(types[i - 1]).toBe('job.failed')
+  }
   expect(endsJob(types.at(-1) ?? 'job.queued')).toBe(true)
   // Every attempt goes out once: its numbers run from 1 without a gap, and each was one call.
   const starts = told.flatMap(({ type, data }) => (type === 'job.started' ? [data['attempt']] : []))
@@ -160,11 +172,12 @@ const checkStory = ({ id, job, told, policy }: Entry, calls: readonly Call[]): v
   expect(calls.filter((call) => call.job === id).map(({ attempt }) => attempt)).toEqual(starts)
   // A start is followed by the attempt's end, never by another start.
   for (const [i, type] of types.entries()) if (type === 'job.started') expect(types[i + 1]).not.toBe('job.started')
-  const faults = told.filter(({ type, data }) => data['attempt'] !== undefined && type !== 'job.started')
+  const round = told.slice(types.lastIndexOf('job.replayed') + 1)
+  const faults = round.filter(({ type, data }) => data['attempt'] !== undefined && type !== 'job.started')
   const counted = faults.filter(({ data }) => data['code'] !== 'provider_rate_limited').length
   expect(job.counted).toBeLessThanOrEqual(policy.maxAttempts)
   expect(job.counted).toBeGreaterThanOrEqual(counted)
-  expect(ARROWS[job.status]).toEqual([])
+  expect(ARROWS[job.status]).toEqual(job.status === 'failed' ? ['queued'] : [])
 }
 
 test('over any history of jobs, outcomes, cancellations, crashes and clock steps, every promise of the scheduler holds', () => {

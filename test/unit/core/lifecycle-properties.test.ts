@@ -24,6 +24,15 @@ const anyEvent: fc.Arbitrary<JobEvent> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<JobEvent>({ type: 'due' }) },
   { weight: 5, arbitrary: fc.constant<JobEvent>({ type: 'claimed' }) },
   { weight: 1, arbitrary: fc.constantFrom<JobEvent>({ type: 'done' }, { type: 'cancel' }, { type: 'deadline' }) },
+  { weight: 1, arbitrary: fc.nat({ max: 60_000 }).map((ms) => ({ type: 'postponed' as const, dueAtMs: NOW + ms })) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant('replay' as const),
+      model: fc.constantFrom('first/model', 'second/model'),
+      resume: fc.option(fc.constant('{}')),
+    }),
+  },
   {
     weight: 1,
     arbitrary: fc.constantFrom('second/model', 'third/model').map((model) => ({
@@ -103,16 +112,21 @@ describe('in every life', () => {
     })
   })
 
-  test('nothing changes after the end', () => {
+  test('nothing changes after the end, but that a failed job may be replayed', () => {
     everyLife((moves) => {
-      for (const { from, taken } of moves) if (isFinal(from.status)) expect(taken).toBeNull()
+      for (const { from, event, taken } of moves) {
+        if (isFinal(from.status)) expect(taken !== null).toBe(from.status === 'failed' && event.type === 'replay')
+      }
     })
   })
 
-  test('exactly one final event is told, and it names the final state', () => {
+  test('one final event is told between two replays, and the last one names the final state', () => {
     everyLife((moves, _by, end) => {
-      const finals = moves.flatMap(({ taken }) => (taken?.emit && endsJob(taken.emit.type) ? [taken.emit.type] : []))
-      expect(finals).toEqual(isFinal(end.status) ? [`job.${end.status}`] : [])
+      const told = moves.flatMap(({ taken }) => (taken?.emit ? [taken.emit.type] : []))
+      const turns = told.filter((type) => endsJob(type) || type === 'job.replayed')
+      const replays = turns.filter((type) => type === 'job.replayed').length
+      const earlier = Array.from({ length: replays }, () => ['job.failed', 'job.replayed']).flat()
+      expect(turns).toEqual(isFinal(end.status) ? [...earlier, `job.${end.status}`] : earlier)
     })
   })
 
@@ -124,6 +138,7 @@ describe('in every life', () => {
           expect(taken.emit.data['from']).toBe(model)
           model = String(taken.emit.data['to'])
         }
+        if (taken?.emit?.type === 'job.replayed') model = String(taken.emit.data['model'])
         if (taken?.emit?.type === 'job.started') expect(taken.emit.data['model']).toBe(model)
       }
     })
@@ -143,15 +158,22 @@ describe('in every life', () => {
       const told = moves.flatMap(({ event, taken }) => (event.type === 'rerouted' ? [] : (taken?.emit?.type ?? [])))
       const outcomes = told.filter((type) => type === 'job.retrying' || type === 'job.fallback').length
       expect(outcomes).toBeLessThanOrEqual(end.attempt)
-      if (end.status === 'running') expect(outcomes).toBe(end.attempt - 1)
+      const ends = told.filter((type) => type === 'job.failed').length
+      if (end.status === 'running') {
+        expect(outcomes).toBeLessThanOrEqual(end.attempt - 1)
+        expect(outcomes + ends).toBeGreaterThanOrEqual(end.attempt - 1)
+      }
     })
   })
 
   test('the attempts that count are those that failed by more than a rate limit, and never more than allowed', () => {
     everyLife((moves, by, end) => {
-      const counting = moves.filter(
-        ({ event, taken }) => taken && event.type === 'failed' && event.attempt.code !== 'provider_rate_limited',
-      )
+      const replayed = moves.findLastIndex(({ event, taken }) => taken && event.type === 'replay')
+      const counting = moves
+        .slice(replayed + 1)
+        .filter(
+          ({ event, taken }) => taken && event.type === 'failed' && event.attempt.code !== 'provider_rate_limited',
+        )
       expect(end.counted).toBe(counting.length)
       expect(end.counted).toBeLessThanOrEqual(by.maxAttempts)
       expect(end.attempt).toBeGreaterThanOrEqual(end.counted)

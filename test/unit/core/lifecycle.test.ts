@@ -186,6 +186,52 @@ describe('a job', () => {
   })
 })
 
+describe('a replay', () => {
+  const failed = fresh({
+    status: 'failed',
+    model: 'second/model',
+    attempt: 4,
+    counted: 3,
+    resume: '{"stored":1}',
+    fault: fault('artifact_failed', 'It was not stored.'),
+    startedAtMs: NOW - 9_000,
+    endedAtMs: NOW - 1_000,
+  })
+
+  test('begins anew on the model it names: attempts are numbered on, those that count begin at none', () => {
+    const { job, emit } = next(failed, { type: 'replay', model: 'first/model', resume: null })
+    expect(job).toEqual(fresh({ attempt: 4, startedAtMs: NOW - 9_000 }))
+    expect(emit).toEqual({ type: 'job.replayed', data: { model: 'first/model', attempts: 4 } })
+    expect(next(job, { type: 'claimed' }).emit?.data).toEqual({ attempt: 5, model: 'first/model' })
+  })
+
+  test('may go on from what was made', () => {
+    const { job } = next(failed, { type: 'replay', model: 'second/model', resume: failed.resume })
+    expect(job).toMatchObject({ status: 'queued', model: 'second/model', resume: '{"stored":1}', fault: null })
+  })
+
+  test('has all its attempts again', () => {
+    const { job } = next(failed, { type: 'replay', model: 'first/model', resume: null })
+    const { job: again } = next(next(job, { type: 'claimed' }).job, failure('provider_unavailable'))
+    expect(again).toMatchObject({ status: 'queued', counted: 1, attempt: 5 })
+  })
+
+  test.each(STATUSES.filter((status) => status !== 'failed'))('changes nothing of a job that is %s', (status) => {
+    const of = fresh({ status, endedAtMs: isFinal(status) ? NOW : null })
+    expect(step(of, policy(), { type: 'replay', model: 'first/model', resume: null }, NOW)).toBeNull()
+  })
+
+  test('finds what the failed job could have gone on from, and nothing of a canceled one', () => {
+    const lost = failure('artifact_failed', { resume: '{"at":"made"}' })
+    expect(next(running({ attempt: 3, counted: 2 }), lost).job).toMatchObject({
+      status: 'failed',
+      resume: '{"at":"made"}',
+    })
+    expect(next(fresh({ resume: '{"at":"made"}' }), { type: 'deadline' }).job.resume).toBe('{"at":"made"}')
+    expect(next(fresh({ resume: '{"at":"made"}' }), { type: 'cancel' }).job.resume).toBeNull()
+  })
+})
+
 describe('races end in one truth', () => {
   const ends: JobEvent[] = [{ type: 'done' }, { type: 'cancel' }, { type: 'deadline' }, failure('provider_rejected')]
 
@@ -208,8 +254,9 @@ describe('races end in one truth', () => {
 })
 
 describe('the arrows', () => {
-  test('leave no final state and reach every state', () => {
-    for (const status of STATUSES) expect(ARROWS[status].length === 0).toBe(isFinal(status))
+  test('leave no final state but a failed one, by a replay, and reach every state', () => {
+    for (const status of STATUSES) expect(ARROWS[status].length === 0).toBe(isFinal(status) && status !== 'failed')
+    expect(ARROWS.failed).toEqual(['queued'])
     expect(new Set(Object.values(ARROWS).flat())).toEqual(new Set(STATUSES.filter((status) => status !== 'scheduled')))
   })
 })

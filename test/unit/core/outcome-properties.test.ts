@@ -43,6 +43,25 @@ describe('every decision', () => {
     )
   })
 
+  test('is due at a whole millisecond, though rates are ready and providers ask for waits in between', () => {
+    const between = fc.double({ min: 0, max: 900_000, noNaN: true })
+    fc.assert(
+      fc.property(
+        anyJob,
+        fc.tuple(anyFault, between).map(([fault, retryAfterMs]) => ({ ...fault, retryAfterMs })),
+        fc.array(fc.record({ model: fc.constantFrom('a/1', 'b/2'), readyAtMs: between.map((ms) => NOW + ms) })),
+        anyJitter,
+        (of, fault, others, jitter) => {
+          const decision = decide(of, fault, others, NOW, jitter)
+          if (decision.next === 'fail') return
+          expect(Number.isInteger(decision.dueAtMs)).toBe(true)
+          expect(decision.dueAtMs).toBeLessThan(of.deadlineAtMs)
+        },
+      ),
+      runs,
+    )
+  })
+
   test('starts nothing in the past', () => {
     fc.assert(
       fc.property(anyJob, anyFault, anyOthers, anyJitter, (of, fault, others, jitter) => {

@@ -62,7 +62,11 @@ const RETRY_SAME: Case[] = [
     next: 'retry',
     inMs: 500,
   },
-  { name: 'provider_quota_exhausted is not tried again', fault: failed('provider_quota_exhausted'), next: 'fail' },
+  {
+    name: 'provider_quota_exhausted is not tried again where there is no other credential',
+    fault: failed('provider_quota_exhausted'),
+    next: 'fail',
+  },
   {
     name: 'provider_auth_failed is tried again with the next credential',
     fault: failed('provider_auth_failed', { otherCredential: true }),
@@ -81,9 +85,10 @@ const RETRY_SAME: Case[] = [
     next: 'fail',
   },
   {
-    name: 'provider_quota_exhausted is not tried again, other credential or not',
+    name: 'provider_quota_exhausted is tried again with the next credential',
     fault: failed('provider_quota_exhausted', { otherCredential: true }),
-    next: 'fail',
+    next: 'retry',
+    inMs: 500,
   },
   {
     name: 'provider_unavailable is tried again after a backoff',
@@ -383,6 +388,45 @@ describe('a provider’s own Retry-After', () => {
 })
 
 test('rate limits cost no attempt, every other fault costs one', () => {
-  for (const code of ATTEMPT_FAULT_CODES) expect(countsAsAttempt(code)).toBe(code !== 'provider_rate_limited')
+  for (const code of ATTEMPT_FAULT_CODES) expect(countsAsAttempt({ code })).toBe(code !== 'provider_rate_limited')
   expect(decide(job({ attempts: 3 }), failed('provider_rate_limited'), [], NOW, HALF).next).toBe('retry')
+})
+
+describe('a secret that was replaced while the attempt was under way', () => {
+  const replaced = failed('provider_auth_failed', { secretReplaced: true })
+
+  test('is tried again at once, costs no attempt, and is never a reason for another model', () => {
+    for (const attempts of [1, 3]) {
+      const decision = decide(job({ attempts, earlier: ['provider_auth_failed'] }), replaced, [NEXT], NOW, HALF)
+      expect(decision).toEqual({ next: 'retry', dueAtMs: NOW })
+    }
+    expect(countsAsAttempt(replaced)).toBe(false)
+  })
+
+  test('changes nothing for other faults', () => {
+    for (const code of ATTEMPT_FAULT_CODES.filter((item) => item !== 'provider_auth_failed')) {
+      const plain = failed(code)
+      const marked = { ...plain, secretReplaced: true }
+      expect(countsAsAttempt(marked)).toBe(countsAsAttempt(plain))
+      expect(decide(job(), marked, [NEXT], NOW, HALF)).toEqual(decide(job(), plain, [NEXT], NOW, HALF))
+    }
+  })
+
+  test('does not outlive the deadline', () => {
+    expect(decide(job({ deadlineAtMs: NOW }), replaced, [], NOW, HALF)).toEqual({ next: 'fail' })
+  })
+})
+
+describe('another credential', () => {
+  test('that has room takes at once what the first was refused for now, before any other model', () => {
+    const limited = failed('provider_rate_limited', { retryAfterMs: 60_000, roomElsewhere: true })
+    expect(decide(job(), limited, [NEXT], NOW, HALF)).toEqual({ next: 'retry', dueAtMs: NOW })
+  })
+
+  test('takes what the first has no quota for; without one the job falls back or fails', () => {
+    const exhausted = failed('provider_quota_exhausted', { otherCredential: true })
+    expect(decide(job(), exhausted, [], NOW, HALF)).toEqual({ next: 'retry', dueAtMs: NOW + 500 })
+    expect(decide(job(), { ...exhausted, otherCredential: false }, [NEXT], NOW, HALF).next).toBe('fallback')
+    expect(decide(job(), { ...exhausted, otherCredential: false }, [], NOW, HALF).next).toBe('fail')
+  })
 })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   burstOf,
+  fillOf,
   nextTokenAt,
   type Rate,
   reachOf,
@@ -269,6 +270,24 @@ describe('several tokens at once', () => {
           times.push(now)
         }
         expect((times.at(-1) ?? 0) - (times.at(-2) ?? 0)).toBeCloseTo(spacingOf(rate, tokens), 2)
+      }),
+    )
+  })
+
+  test('its fill lies between empty and full, sinks with every call and tells that one more fits', () => {
+    fc.assert(
+      fc.property(anyRate, fc.integer({ min: 1, max: 30 }), (rate, calls) => {
+        let fullAtMs = 0
+        let before = 1
+        expect(fillOf(fullAtMs, rate, EPOCH)).toBe(1)
+        for (let i = 0; i < Math.min(calls, burstOf(rate)); i += 1) {
+          fullAtMs = takeToken(fullAtMs, rate, EPOCH)
+          const fill = fillOf(fullAtMs, rate, EPOCH)
+          expect(fill).toBeGreaterThanOrEqual(0)
+          expect(fill).toBeLessThan(before)
+          if (fill >= 1.001 / burstOf(rate)) expect(nextTokenAt(fullAtMs, rate, EPOCH)).toBe(EPOCH)
+          before = fill
+        }
       }),
     )
   })

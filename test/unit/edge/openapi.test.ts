@@ -110,7 +110,7 @@ describe('the OpenAPI document', () => {
   })
 
   test('holds every route of the table, and nothing else', () => {
-    const table = routes.map(({ method, path }) => `${method.toLowerCase()} ${path.replace(/:(\w+)/g, '{$1}')}`)
+    const table = routes.map(({ method, path }) => `${method.toLowerCase()} ${path.replace(/:(\w+)\+?/g, '{$1}')}`)
     expect(operations.map(({ name }) => name).sort()).toEqual(table.sort())
     expect(table.length).toBeGreaterThan(20)
   })
@@ -143,7 +143,7 @@ describe('the OpenAPI document', () => {
 
   test('shows the query and the body of every route that takes one', () => {
     for (const route of routes) {
-      const operation = document.paths[route.path.replace(/:(\w+)/g, '{$1}')]?.[route.method.toLowerCase()]
+      const operation = document.paths[route.path.replace(/:(\w+)\+?/g, '{$1}')]?.[route.method.toLowerCase()]
       const queried = operation?.parameters.filter((parameter) => parameter.in === 'query').map(({ name }) => name)
       expect(queried).toEqual(Object.keys(route.query ?? {}))
       expect(operation?.requestBody !== undefined).toBe(route.body !== undefined)
@@ -167,7 +167,7 @@ describe('the OpenAPI document', () => {
     for (const requirement of document.security)
       expect(names).toEqual(expect.arrayContaining(Object.keys(requirement as object)))
     for (const route of routes) {
-      const operation = document.paths[route.path.replace(/:(\w+)/g, '{$1}')]?.[route.method.toLowerCase()]
+      const operation = document.paths[route.path.replace(/:(\w+)\+?/g, '{$1}')]?.[route.method.toLowerCase()]
       expect(operation?.security).toEqual(route.access === 'open' ? [] : undefined)
     }
   })

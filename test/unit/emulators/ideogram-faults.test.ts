@@ -1,3 +1,4 @@
+import { PNG } from 'pngjs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { rejectReasons } from '../../emulators/ideogram/faults.ts'
 import { type IdeogramEmulator, startIdeogram } from '../../emulators/ideogram.ts'
@@ -165,6 +166,34 @@ describe('on download', () => {
     const response = await download('[[bad_image]]')
     expect(response.headers.get('content-type')).toBe('image/png')
     expect(await response.text()).toBe('this is not an image')
+  })
+
+  it('blank_image is a picture of one colour, for all or for one of them', async () => {
+    const whole = Buffer.from(await (await download('[[blank_image]]')).arrayBuffer())
+    expect(new Set(PNG.sync.read(whole).data).size).toBeLessThanOrEqual(4)
+  })
+
+  it('wrong_size is a good picture of that size', async () => {
+    const { width, height } = PNG.sync.read(Buffer.from(await (await download('[[wrong_size:640x352]]')).arrayBuffer()))
+    expect([width, height]).toEqual([640, 352])
+  })
+
+  it('corrupt_image:1 damages the first download only', async () => {
+    const url = firstUrl(await client.generate('a cat [[corrupt_image:1]]'))
+    const [bad, good] = [await fetch(url), await fetch(url)]
+    const damaged = Buffer.from(await bad.arrayBuffer())
+    expect(damaged.includes(pngEnd)).toBe(true)
+    expect(() => PNG.sync.read(damaged)).toThrow()
+    expect(PNG.sync.read(Buffer.from(await good.arrayBuffer())).width).toBeGreaterThan(0)
+  })
+
+  it.each([
+    ['jpeg', [0xff, 0xd8, 0xff]],
+    ['webp', [...Buffer.from('RIFF')]],
+  ])('image_format:%s gives the picture so', async (format, start) => {
+    const response = await download(`[[image_format:${format}]]`)
+    expect(response.headers.get('content-type')).toBe(`image/${format}`)
+    expect([...new Uint8Array(await response.arrayBuffer())].slice(0, start.length)).toEqual(start)
   })
 
   it('truncated_image breaks off before the declared length', async () => {

@@ -124,10 +124,12 @@ export const describeProvider = ({ provider, models, countMax = 3, start, prompt
       if (countMax < 3) expect(provider.refuses(models[0], { prompt: prompts.ok, count: 3 })).not.toBeNull()
     })
 
-    it('lists a price that is a positive whole number of micros, or none', () => {
+    it('expects to use what it is asked for, under a name that a list may have, or cannot tell', () => {
       for (const { model } of provider.models) {
-        const price = provider.listedPriceMicros(model, { prompt: prompts.ok, count: Math.min(2, countMax) })
-        expect(price === null || (Number.isSafeInteger(price) && price > 0)).toBe(true)
+        const expected = provider.expects(model, { prompt: prompts.ok, count: Math.min(2, countMax) })
+        if (expected === null) continue
+        expect(expected.price).toMatch(/^@?[A-Za-z0-9][A-Za-z0-9._:@/-]*$/)
+        expect(expected.usage).toMatchObject({ images: Math.min(2, countMax) })
       }
     })
 
@@ -224,7 +226,7 @@ export const describeProvider = ({ provider, models, countMax = 3, start, prompt
     it('refuses a model it does not have, and buys nothing for it', async () => {
       const unknown = call(prompts.ok, { model: 'no-such-model' })
       expect(provider.refuses('no-such-model', unknown.input)).toMatchObject({ message: expect.any(String) })
-      expect(provider.listedPriceMicros('no-such-model', unknown.input)).toBeNull()
+      expect(provider.expects('no-such-model', unknown.input)).toBeNull()
       const { value, accepted } = await bought(() => drive(provider, unknown))
       expectFault(value, 'provider_rejected', prompts.ok)
       expect(accepted).toBe(0)

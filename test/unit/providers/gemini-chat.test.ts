@@ -33,7 +33,7 @@ const WEATHER = {
   },
 }
 const TWO_CALLS = 'weather? [[call:get_weather:{"city":"Rome"};get_weather:{"city":"Oslo"}]] [[thoughts:9]]'
-const THOUGHTS = { gemini: { generationConfig: { thinkingConfig: { includeThoughts: true } } } }
+const THOUGHTS = { google: { generationConfig: { thinkingConfig: { includeThoughts: true } } } }
 
 describe('a whole answer', () => {
   it('is as OpenAI’s reference has it, with usage apart', async () => {
@@ -183,7 +183,7 @@ describe('a whole answer', () => {
   it('is the same by v1beta and through the gateway', async () => {
     const beta = await complete(geminiText, { ...at(), baseUrl: `${gemini.url}/v1beta` }, inputOf('x [[say:hi]]'))
     expect(beta.outcome).toMatchObject({ kind: 'completed' })
-    const route = gatewayBaseUrl({ account: 'acc', gateway: 'gw', origin: gemini.url }, 'gemini') ?? ''
+    const route = gatewayBaseUrl({ account: 'acc', gateway: 'gw', origin: gemini.url }, 'google') ?? ''
     const provider = { ...geminiText, chat: viaGateway(chatOf(geminiText)) }
     const secret = `cf-aig=token;${SECRET}`
     const routed = await complete(provider, { ...at(), baseUrl: route, secret }, inputOf('x [[say:hi]]'))

@@ -51,7 +51,7 @@ describe('an embedding', () => {
   })
 
   it('is asked for with the provider’s own options', async () => {
-    const options = { gemini: { taskType: 'RETRIEVAL_DOCUMENT', title: 'lamps' } }
+    const options = { google: { taskType: 'RETRIEVAL_DOCUMENT', title: 'lamps' } }
     const { body, outcome } = await embed(geminiText, at(), { input: 'a lamp', provider_options: options })
     expect(body['requests']).toMatchObject([{ taskType: 'RETRIEVAL_DOCUMENT', title: 'lamps' }])
     expect(outcome.kind).toBe('completed')
@@ -95,8 +95,8 @@ describe('a request to embed', () => {
     [{ input: [[1], [2]] }, 'input'],
     [{ input: Array.from({ length: 101 }, () => 'x') }, 'input'],
     [{ input: 'x', dimensions: 3_073 }, 'dimensions'],
-    [{ input: 'x', provider_options: { gemini: { model: 'y' } } }, 'provider_options.gemini.model'],
-    [{ input: 'x', provider_options: { gemini: { taskType: 'SING' } } }, 'provider_options.gemini.taskType'],
+    [{ input: 'x', provider_options: { google: { model: 'y' } } }, 'provider_options.google.model'],
+    [{ input: 'x', provider_options: { google: { taskType: 'SING' } } }, 'provider_options.google.taskType'],
   ])('%j is refused at %s', (input, param) => {
     expect(dialect.refuses(card, input)).toMatchObject({ param })
   })

@@ -1,9 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { ImageInput } from '../../../src/contract/image.ts'
+import { costMicros, estimateMicros } from '../../../src/core/cost.ts'
+import { namesOf, priceAt } from '../../../src/core/price.ts'
 import { LIMITS } from '../../../src/limits.ts'
+import { listedPrices } from '../../../src/prices/list.ts'
 import { geminiImageRequest } from '../../../src/providers/gemini-image-request.ts'
 import { gemini } from '../../../src/providers/gemini-images.ts'
-import { createHttp } from '../../../src/providers/http.ts'
+import { geminiText } from '../../../src/providers/gemini-text.ts'
+import { createHttp, type Http } from '../../../src/providers/http.ts'
 import type { Call, Outcome } from '../../../src/providers/provider.ts'
 import { problemWith, requests } from '../../emulators/gemini/spec.ts'
 import { type GeminiEmulator, startGemini } from '../../emulators/gemini.ts'
@@ -102,12 +106,10 @@ describe('a picture of Gemini', () => {
   })
 
   it('is not bought where the list cannot show that it fits the limit', async () => {
-    expect(await make({}, { maxCostMicros: 50_000 })).toMatchObject({ code: 'budget_exceeded' })
-    expect(await make({}, { maxCostMicros: 9e9, model: 'gemini-3.1-flash-lite-image' })).toMatchObject({
-      code: 'budget_exceeded',
-    })
+    expect(await make({}, { maxCostMicros: 50_000, expectedMicros: 67_201 })).toMatchObject({ code: 'budget_exceeded' })
+    expect(await make({}, { maxCostMicros: 9e9, expectedMicros: null })).toMatchObject({ code: 'budget_exceeded' })
     expect(emulator.stats().accepted).toBe(0)
-    expect(await make({ size: '512x512' }, { maxCostMicros: 50_000 })).toMatchObject({ kind: 'done' })
+    expect(await make({}, { maxCostMicros: 70_000, expectedMicros: 67_201 })).toMatchObject({ kind: 'done' })
   })
 
   it.each<[string, Partial<ImageInput>, object]>([
@@ -117,7 +119,7 @@ describe('a picture of Gemini', () => {
     ['gemini-3-pro-image-preview', { size: '2048x2048' }, { imageConfig: { aspectRatio: '1:1', imageSize: '2K' } }],
     [
       'gemini-3.1-flash-image-preview',
-      { aspect_ratio: '9:16', provider_options: { gemini: { imageSize: '512' } } },
+      { aspect_ratio: '9:16', provider_options: { google: { imageSize: '512' } } },
       { imageConfig: { aspectRatio: '9:16', imageSize: '512' } },
     ],
   ])('of %s with %j is asked for as %j', (model, input, config) => {
@@ -140,18 +142,18 @@ describe('a picture of Gemini', () => {
     ['gemini-3-pro-image-preview', { size: '512x512' }, 'input.size'],
     [
       'gemini-2.5-flash-image',
-      { provider_options: { gemini: { imageSize: '2K' } } },
-      'input.provider_options.gemini.imageSize',
+      { provider_options: { google: { imageSize: '2K' } } },
+      'input.provider_options.google.imageSize',
     ],
     [
       'gemini-3-pro-image-preview',
-      { size: '1024x1024', provider_options: { gemini: { imageSize: '2K' } } },
-      'input.provider_options.gemini.imageSize',
+      { size: '1024x1024', provider_options: { google: { imageSize: '2K' } } },
+      'input.provider_options.google.imageSize',
     ],
     [
       'gemini-3-pro-image-preview',
-      { provider_options: { gemini: { candidateCount: 4 } } },
-      'input.provider_options.gemini.candidateCount',
+      { provider_options: { google: { candidateCount: 4 } } },
+      'input.provider_options.google.candidateCount',
     ],
     ['gemini-2.5-flash', {}, 'models'],
   ])('of %s with %j is refused at %s', (model, input, param) => {
@@ -162,14 +164,65 @@ describe('a picture of Gemini', () => {
     expect(2_048 * 2_048 * 3.3).toBeLessThanOrEqual(LIMITS.inlineImagesBytes)
   })
 
-  it('is listed where a list knows its price', () => {
-    const price = (model: string, input: Partial<ImageInput> = {}) =>
-      gemini.listedPriceMicros(model, { prompt: 'x', ...input })
-    expect(price('gemini-2.5-flash-image')).toBe(39_001)
-    expect(price('gemini-3.1-flash-image-preview')).toBe(67_201)
-    expect(price('gemini-3.1-flash-image-preview', { size: '512x512' })).toBe(45_001)
-    expect(price('gemini-3.1-flash-image-preview', { size: '2048x2048' })).toBeNull()
-    expect(price('gemini-3-pro-image-preview')).toBe(134_002)
-    expect(price('gemini-3.1-flash-lite-image')).toBeNull()
+  const priceOf = (model: string) => {
+    const price = priceAt(listedPrices(gemini.id), namesOf(gemini.id, model), Date.parse('2026-11-21'))
+    if (!price) throw new Error(`no price of ${model}`)
+    return price
+  }
+
+  it.each<[string, Partial<ImageInput>, number | null]>([
+    // 39000 and a letter of the prompt, 0.3
+    ['gemini-2.5-flash-image', {}, 39_000],
+    ['gemini-3.1-flash-image-preview', { aspect_ratio: '16:9' }, 67_201],
+    ['gemini-3-pro-image-preview', {}, 134_002],
+    // Larger than what is listed, and not listed at all
+    ['gemini-3-pro-image-preview', { size: '2048x2048' }, null],
+    ['gemini-3.1-flash-lite-image', {}, null],
+  ])('of %s with %j is judged to cost %s', (model, input, micros) => {
+    const expected = gemini.expects(model, { prompt: 'x', ...input })
+    expect(expected && estimateMicros(priceOf(expected.price), expected.usage)).toBe(micros)
   })
+
+  it.each<[string, object | undefined, number | null]>([
+    // 20×0.5 + 1120×60 + 10 thoughts×3
+    [
+      'as its tokens are told apart',
+      {
+        promptTokenCount: 20,
+        candidatesTokenCount: 1_120,
+        thoughtsTokenCount: 10,
+        candidatesTokensDetails: [{ modality: 'IMAGE', tokenCount: 1_120 }],
+      },
+      67_240,
+    ],
+    [
+      'all as a picture but the thoughts, where they are not',
+      { promptTokenCount: 20, candidatesTokenCount: 1_120, thoughtsTokenCount: 10 },
+      67_240,
+    ],
+    ['not at all, where none are told', undefined, null],
+  ])('is billed %s', async (_how, usageMetadata, micros) => {
+    const candidates = [
+      { content: { parts: [{ inlineData: { mimeType: 'image/png', data: 'AAAA' } }] }, finishReason: 'STOP' },
+    ]
+    const body = JSON.stringify({ candidates, usageMetadata })
+    const http: Http = { send: async () => ({ kind: 'answered', status: 200, headers: new Headers(), body }) }
+    const model = 'gemini-3.1-flash-image-preview'
+    const call: Call = {
+      ...{ job: 'job_01', attempt: 1, type: 'image.generate@1', model, input: { prompt: 'x' }, secret: 's' },
+      ...{ baseUrl: 'https://api.example', maxCostMicros: null, nowMs: 0 },
+      costOf: (usage) => costMicros(priceOf(model), usage),
+    }
+    expect(await gemini.start(call, http)).toMatchObject({ kind: 'done', costMicros: micros })
+  })
+})
+
+describe('every model of text', () => {
+  it.each([...geminiText.chatModels, ...geminiText.embedModels].map(({ model }) => model))(
+    '%s has a price',
+    (model) => {
+      const price = priceAt(listedPrices(geminiText.id), namesOf(geminiText.id, model), Date.parse('2026-11-21'))
+      expect(price).toMatchObject({ provider: 'google', verified: true, rates: { input_per_mtok: expect.any(Number) } })
+    },
+  )
 })

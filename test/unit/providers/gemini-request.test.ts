@@ -112,25 +112,25 @@ describe('a request', () => {
     ['gemini-2.5-flash', { logit_bias: { '1': 1 } }, 'logit_bias'],
     ['gemini-2.5-flash', { n: 9 }, 'n'],
     ['gemini-2.5-flash', { max_tokens: 70_000 }, 'max_tokens'],
-    ['gemini-3.8-flash', { provider_options: { gemini: { tools: [] } } }, 'provider_options.gemini.tools'],
-    ['gemini-3.8-flash', { provider_options: { gemini: { contents: [] } } }, 'provider_options.gemini.contents'],
+    ['gemini-3.8-flash', { provider_options: { google: { tools: [] } } }, 'provider_options.google.tools'],
+    ['gemini-3.8-flash', { provider_options: { google: { contents: [] } } }, 'provider_options.google.contents'],
     [
       'gemini-3.8-flash',
-      { provider_options: { gemini: { generationConfig: { temperature: 1 } } } },
-      'provider_options.gemini.generationConfig.temperature',
+      { provider_options: { google: { generationConfig: { temperature: 1 } } } },
+      'provider_options.google.generationConfig.temperature',
     ],
     [
       'gemini-3.8-flash',
-      { provider_options: { gemini: { safetySettings: [{ category: 'X', threshold: 'OFF' }] } } },
-      'provider_options.gemini.safetySettings.0.category',
+      { provider_options: { google: { safetySettings: [{ category: 'X', threshold: 'OFF' }] } } },
+      'provider_options.google.safetySettings.0.category',
     ],
     [
       'gemini-2.5-flash',
       {
         reasoning_effort: 'low',
-        provider_options: { gemini: { generationConfig: { thinkingConfig: { thinkingBudget: 5 } } } },
+        provider_options: { google: { generationConfig: { thinkingConfig: { thinkingBudget: 5 } } } },
       },
-      'provider_options.gemini.generationConfig.thinkingConfig.thinkingBudget',
+      'provider_options.google.generationConfig.thinkingConfig.thinkingBudget',
     ],
     [
       'gemini-2.5-flash',
@@ -268,7 +268,7 @@ describe('a request', () => {
     ['gemini-2.5-pro', 'medium', { thinkingBudget: 8_192 }],
     ['gemini-2.5-pro', 'high', { thinkingBudget: 24_576 }],
   ])('to %s to think %s asks for %j', (model, reasoning_effort, thinkingConfig) => {
-    const options = { gemini: { generationConfig: { thinkingConfig: { includeThoughts: true }, topK: 5 } } }
+    const options = { google: { generationConfig: { thinkingConfig: { includeThoughts: true }, topK: 5 } } }
     const { body } = encode(model, inputOf('x', { reasoning_effort, provider_options: options }))
     expect(body['generationConfig']).toEqual({ topK: 5, thinkingConfig: { includeThoughts: true, ...thinkingConfig } })
   })

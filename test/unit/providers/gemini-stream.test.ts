@@ -23,7 +23,7 @@ const record = async (input: ChatInput): Promise<Uint8Array> => {
 }
 
 const TOOLS: ChatInput['tools'] = [{ type: 'function', function: { name: 'f' } }]
-const THOUGHTS = { gemini: { generationConfig: { thinkingConfig: { includeThoughts: true } } } }
+const THOUGHTS = { google: { generationConfig: { thinkingConfig: { includeThoughts: true } } } }
 const KINDS: [string, ChatInput][] = [
   ['text', inputOf('x [[say:Grüße 🚢, 灯]] [[thoughts:3]]', { provider_options: THOUGHTS })],
   ['calls', inputOf('x [[call:f:{"a":"ü"};f:{"b":[1]}]]', { tools: TOOLS })],

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ASPECT_RATIOS, type ImageInput } from '../../../src/contract/image.ts'
+import { pricingOf } from '../../../src/job/pricing.ts'
 import { ideogram } from '../../../src/providers/ideogram.ts'
 import { IDEOGRAM_MODELS, RESOLUTIONS_3, RESOLUTIONS_4, SIZES_4_5 } from '../../../src/providers/ideogram-fields.ts'
 import { ideogramRequest } from '../../../src/providers/ideogram-request.ts'
@@ -251,7 +252,8 @@ describe('the listed price', () => {
     ['ideogram-4-5', {}, { image_asset_identifiers: [{ asset_id: 'a' }] }, null],
     ['auto', {}, {}, null],
   ])('of %s with %j and %j is %s', (model, input, native, price) => {
-    expect(ideogram.listedPriceMicros(model, inputOf(input, native))).toBe(price)
+    const listed = pricingOf({ model: `ideogram/${model}`, input: JSON.stringify(inputOf(input, native)) }, Date.now())
+    expect(listed.expectedMicros).toBe(price)
   })
 })
 
@@ -317,7 +319,7 @@ describe('whatever the input,', () => {
         expect(ideogram.refuses(model, image)).toEqual(result.ok ? null : result.refusal)
         if (!result.ok) {
           expect(result.refusal.param).toMatch(/^input\./)
-          expect(ideogram.listedPriceMicros(model, image)).toBeNull()
+          expect(ideogram.expects(model, image)).toBeNull()
           return
         }
         written += 1

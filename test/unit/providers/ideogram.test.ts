@@ -6,6 +6,7 @@ import { ideogram } from '../../../src/providers/ideogram.ts'
 import type { Call, Outcome, Wait } from '../../../src/providers/provider.ts'
 import { type IdeogramEmulator, startIdeogram } from '../../emulators/ideogram.ts'
 import { describeProvider, drive } from './contract-suite.ts'
+import { withListedPrice } from './listed-cost.ts'
 
 const SECRET = 'ideogram-secret-1'
 const start = () => startIdeogram({ apiKeys: [SECRET], draw: false })
@@ -54,18 +55,19 @@ describe('Ideogram', () => {
   afterAll(() => emulator.close())
 
   const http = createHttp({ timeoutMs: 5_000, allowPrivate: true })
-  const call = (prompt: string, more: Partial<Call> = {}): Call => ({
-    job: 'job_01',
-    attempt: 1,
-    type: 'image.generate@1',
-    model: 'ideogram-3',
-    input: { prompt },
-    baseUrl: emulator.url,
-    secret: SECRET,
-    maxCostMicros: null,
-    nowMs: Date.now(),
-    ...more,
-  })
+  const call = (prompt: string, more: Partial<Call> = {}): Call =>
+    withListedPrice('ideogram', {
+      job: 'job_01',
+      attempt: 1,
+      type: 'image.generate@1',
+      model: 'ideogram-3',
+      input: { prompt },
+      baseUrl: emulator.url,
+      secret: SECRET,
+      maxCostMicros: null,
+      nowMs: Date.now(),
+      ...more,
+    })
   const optioned = (prompt: string, options: Record<string, string>, more: Partial<Call> = {}): Call =>
     call(prompt, { ...more, input: { prompt, provider_options: { ideogram: options } } })
   const waitOf = (outcome: Outcome): Wait => {

@@ -170,12 +170,4 @@ describe('a picture of OpenAI', () => {
           expect(written.ok).toBe(bytes <= LIMITS.inlineImagesBytes)
         }
   })
-
-  it('is listed at the dearest that it can become', () => {
-    const price = (input: Partial<ImageInput>) => openAi.listedPriceMicros('gpt-image-1.5', { prompt: 'x', ...input })
-    expect(price({ size: '1024x1024', quality: 'draft' })).toBe(8_705)
-    expect(price({ size: '1024x1024', quality: 'draft', count: 2 })).toBe(17_405)
-    expect(price({})).toBe(199_705)
-    expect(openAi.listedPriceMicros('gpt-image-2', { prompt: 'x' })).toBeNull()
-  })
 })

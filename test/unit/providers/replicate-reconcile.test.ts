@@ -4,6 +4,7 @@ import type { Call, Outcome } from '../../../src/providers/provider.ts'
 import { replicate } from '../../../src/providers/replicate.ts'
 import { reconcile } from '../../../src/providers/replicate-reconcile.ts'
 import { type ReplicateEmulator, startReplicate } from '../../emulators/replicate.ts'
+import { withListedPrice } from './listed-cost.ts'
 
 const SECRET = 'r8_replicate-secret-1'
 const SCHNELL = 'black-forest-labs/flux-schnell'
@@ -23,18 +24,19 @@ describe('A create whose answer was lost', () => {
   const http = createHttp({ timeoutMs: 5_000, allowPrivate: true })
   /** Does not wait for an answer that never comes. */
   const hasty = createHttp({ timeoutMs: 300, allowPrivate: true })
-  const call = (prompt: string, more: Partial<Call> = {}): Call => ({
-    job: 'job_01',
-    attempt: 1,
-    type: 'image.generate@1',
-    model: SCHNELL,
-    input: { prompt },
-    baseUrl: `${emulator.url}/v1`,
-    secret: SECRET,
-    maxCostMicros: null,
-    nowMs: sinceMs,
-    ...more,
-  })
+  const call = (prompt: string, more: Partial<Call> = {}): Call =>
+    withListedPrice('replicate', {
+      job: 'job_01',
+      attempt: 1,
+      type: 'image.generate@1',
+      model: SCHNELL,
+      input: { prompt },
+      baseUrl: `${emulator.url}/v1`,
+      secret: SECRET,
+      maxCostMicros: null,
+      nowMs: sinceMs,
+      ...more,
+    })
   const seek = (lost: Call, afterMs = LATER_MS) => reconcile({ ...lost, nowMs: sinceMs + afterMs }, http, sinceMs)
   const finish = async (lost: Call, outcome: Outcome | null) => {
     if (outcome?.kind !== 'wait') throw new Error(`expected wait, got ${JSON.stringify(outcome)}`)

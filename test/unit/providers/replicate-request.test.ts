@@ -141,7 +141,7 @@ it.each([SCHNELL, DEV, PRO, ULTRA, IDEOGRAM])(
         const refusal = replicate.refuses(model, input)
         const body = await bodyOf(model, input, hooked ? 'https://host.example/hook' : undefined)
         expect(body === undefined).toBe(refusal !== null)
-        expect(replicate.listedPriceMicros(model, input) === null).toBe(refusal !== null)
+        expect(replicate.expects(model, input) === null).toBe(refusal !== null)
         if (body === undefined) return
         sent += 1
         expect(problemsWithRequest('model', body)).toEqual([])

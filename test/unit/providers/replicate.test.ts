@@ -5,6 +5,7 @@ import type { Call, Outcome, Wait } from '../../../src/providers/provider.ts'
 import { replicate } from '../../../src/providers/replicate.ts'
 import { type ReplicateEmulator, startReplicate } from '../../emulators/replicate.ts'
 import { describeProvider, drive } from './contract-suite.ts'
+import { withListedPrice } from './listed-cost.ts'
 
 const SECRET = 'r8_replicate-secret-1'
 const SCHNELL = 'black-forest-labs/flux-schnell'
@@ -68,18 +69,19 @@ describe('Replicate', () => {
   afterAll(() => emulator.close())
 
   const http = createHttp({ timeoutMs: 5_000, allowPrivate: true })
-  const call = (prompt: string, more: Partial<Call> = {}): Call => ({
-    job: 'job_01',
-    attempt: 1,
-    type: 'image.generate@1',
-    model: SCHNELL,
-    input: { prompt },
-    baseUrl: `${emulator.url}/v1`,
-    secret: SECRET,
-    maxCostMicros: null,
-    nowMs: Date.now(),
-    ...more,
-  })
+  const call = (prompt: string, more: Partial<Call> = {}): Call =>
+    withListedPrice('replicate', {
+      job: 'job_01',
+      attempt: 1,
+      type: 'image.generate@1',
+      model: SCHNELL,
+      input: { prompt },
+      baseUrl: `${emulator.url}/v1`,
+      secret: SECRET,
+      maxCostMicros: null,
+      nowMs: Date.now(),
+      ...more,
+    })
   const optioned = (prompt: string, options: Record<string, string | number>): Call =>
     call(prompt, { input: { prompt, provider_options: { replicate: options } } })
   const waitOf = (outcome: Outcome): Wait => {
@@ -121,8 +123,9 @@ describe('Replicate', () => {
       prediction({ output: ['https://replicate.delivery/a', 'https://replicate.delivery/b'] }),
     )
     expect(await replicate.poll(call('a cat'), checkpoint, fewer)).toMatchObject({ kind: 'done', costMicros: 6_000 })
-    const unlisted = answering(200, prediction({}))
-    expect(await replicate.poll(call('a cat'), { ...checkpoint, micros_per_image: null }, unlisted)).toMatchObject({
+    const unlisted = call('a cat', { costOf: () => null })
+    expect(await replicate.poll(unlisted, checkpoint, answering(200, prediction({})))).toMatchObject({
+      kind: 'done',
       costMicros: null,
     })
   })

@@ -42,6 +42,12 @@ const CALLS: Call[] = [
   ['DELETE', '/providers/ideogram/credentials/main'],
   ['GET', '/node-types'],
   ['GET', '/models'],
+  ['GET', '/usage'],
+  ['GET', '/logs'],
+  ['GET', '/prices'],
+  ['GET', '/prices/ideogram/ideogram-3'],
+  ['PUT', '/prices/ideogram/ideogram-3', { rates: { per_image_usd: 0.01 } }],
+  ['DELETE', '/prices/ideogram/ideogram-3'],
 ]
 
 /** All that a caller sees of an answer, but for what is made anew for each request. */

@@ -8,7 +8,7 @@ import { addresses, headers } from './hostile-requests.ts'
 export const generatedCases = (seed: number, each: number): Hostile[] => {
   const sample = <T>(arbitrary: fc.Arbitrary<T>, offset: number) =>
     fc.sample(arbitrary, { seed: seed + offset, numRuns: each })
-  const targets = [`${BASE}/jobs`, `${BASE}/keys`, `${BASE}/providers/ideogram/credentials`]
+  const targets = [`${BASE}/jobs`, `${BASE}/batches`, `${BASE}/keys`, `${BASE}/providers/ideogram/credentials`]
   const text = fc.string({ unit: 'binary', maxLength: 60 })
   const field = fc.constantFrom(
     'type',

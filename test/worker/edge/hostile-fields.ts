@@ -6,9 +6,12 @@ const HUGE = 'x'.repeat(100_000)
 const notText = [0, true, [], {}, HUGE]
 const notName = [...notText, '', ' ', 'a b', '../up', 'a\u0000', 'a\n', '-a', 'é', '\ud800', '<b>', 'x'.repeat(65)]
 const notWhole = ['1', 1.5, -1, 1e21, true, [], {}, 2 ** 53]
+const notAmount = ['1', -1, -0.01, 0.0000001, 1e9, true, [], {}]
 const notFlag = ['true', 0, 1, [], {}]
 const notList = ['x', 0, true, {}, []]
 const notObject = ['x', 0, true]
+const notRate = ['1', -1, 1e9, true, [], {}, null]
+const TIER = { above_input_tokens: 1, rates: { input_per_mtok: 1 } }
 const notTime = [0, true, {}, '', 'tomorrow', '2026-13-01T00:00:00Z', '2026-01-01', '0', 'x'.repeat(1000)]
 
 /** Per request: one that would be good, and values that are wrong for each of its fields. */
@@ -143,17 +146,124 @@ const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<stri
     wrong: { secret: [...notText, null, '', 'a b'], weight: [...notWhole, null, 1001], enabled: [...notFlag, null] },
   },
   {
+    method: 'PUT',
+    path: `${BASE}/budgets/instance`,
+    good: { limit_usd: 1, window: 'day' },
+    wrong: {
+      limit_usd: [...notAmount, null],
+      window: [...notText, null, '', 'week', 'Day', '__proto__'],
+      alert_at: [
+        ...notList.filter((value) => !Array.isArray(value)),
+        null,
+        [0],
+        [-1],
+        [11],
+        ['0.5'],
+        [null],
+        [0.5, 0.5],
+        Array.from({ length: 11 }, (_, i) => i + 1),
+      ],
+      scope: ['project:p'],
+    },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/projects`,
+    good: { name: 'new' },
+    wrong: {
+      name: [...notName, null],
+      weight: [...notWhole, null, 0, 1001],
+      budget: [...notObject, {}, { limit_usd: 1 }],
+      'budget.limit_usd': notAmount,
+      id: ['new'],
+    },
+  },
+  {
+    method: 'PUT',
+    path: `${BASE}/prices/ideogram/ideogram-3/turbo`,
+    good: { rates: { per_image_usd: 0.02 } },
+    wrong: {
+      kind: [...notText, 'video', ''],
+      rates: [...notObject, null, {}, { per_image: 1 }, { per_image_usd: null }],
+      'rates.per_image_usd': [...notRate, 1e-13],
+      'rates.input_per_mtok': [...notRate, 0.0000001],
+      tiers: [
+        'x',
+        0,
+        null,
+        {},
+        [1],
+        [{}],
+        [{ above_input_tokens: 1, rates: { per_image_usd: 1 } }],
+        Array(5).fill(TIER),
+      ],
+      'tiers.0': [
+        { ...TIER, above_input_tokens: -1 },
+        { ...TIER, above_input_tokens: 1.5 },
+        { ...TIER, more: 1 },
+      ],
+      images: ['x', 0, null, {}, [{}], [{ usd: -1 }], [{ usd: 1, size: '' }], [{ usd: 1, estimate: 'yes' }]],
+      effective_from: [0, true, {}, '', 'tomorrow', '2026-02-30', '2026-01-01T00:00:00Z', '20260101'],
+      effective_to: [0, true, {}, '', '2026-13-01'],
+      source: [...notText, null, ''],
+      note: [...notText, null],
+      verified: [true],
+      provider: ['ideogram'],
+    },
+  },
+  {
     method: 'PATCH',
     path: BASE,
     good: { config: {} },
     wrong: {
       config: [...notObject, null, { unknown: 1 }],
       'config.queue_bound': [...notWhole, null, 0, 10 ** 9],
+      'config.prices': [...notObject, null, { unknown: 1 }],
+      'config.prices.allow_unverified': [...notFlag, null],
       'config.default_models': [...notObject, null, { 'text.generate': ['a/b'] }],
+      'config.time_zone': [...notText, null, '', 'Mars/Olympus', '+01:00', '../UTC', 'UTC\u0000', '__proto__'],
+      'config.budget': [...notObject, null, { over: 'maybe' }, { unknown_price: true }, { limit_usd: 1 }],
       'config.default_models.image\u002egenerate': [1],
     },
   },
 ]
+
+const notFilter = {
+  code: [...notText, null, '', 'Canceled', 'invalid_request', '__proto__'],
+  type: [...notText, null, '', 'text.generate', 'image.generate@2'],
+  model: [...notText, null, '', 'a', '/', 'a/'],
+  provider: [...notName, null],
+  project: [...notName, null],
+  from: [...notTime, null],
+  to: [...notTime, null],
+  unknown: [1],
+}
+REQUESTS.push(
+  {
+    method: 'POST',
+    path: `${BASE}/batches`,
+    good: { jobs: [image()] },
+    wrong: {
+      jobs: [...notText, null, [], [null], [[]], ['x'], [image(), image({ prompt: '' })], { 0: image(), length: 1 }],
+      project: notName,
+      metadata: [...notObject, null, { a: 1 }, { a: null }, { '': 'x' }],
+      webhook: [{}],
+      id: ['batch_01JAAAAAAAAAAAAAAAAAAAAAAA'],
+    },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/dead-letters/replay`,
+    good: {},
+    wrong: { ...notFilter, rate_per_minute: [...notWhole, null, 0, 6_001] },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/dead-letters/discard`,
+    good: { all: true },
+    wrong: { ...notFilter, all: ['true', 1, false, null, {}] },
+  },
+)
 
 const clone = (value: Fields): Fields => JSON.parse(JSON.stringify(value)) as Fields
 

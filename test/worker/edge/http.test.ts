@@ -117,7 +117,7 @@ describe('paths and methods', () => {
     const { body } = await send<{ openapi: string; paths: Record<string, object> }>('GET', '/openapi.json')
     expect(body.openapi).toMatch(/^3\.1/)
     for (const { path, method } of ROUTES) {
-      expect(body.paths[path.replace(/:(\w+)/g, '{$1}')]).toHaveProperty(method.toLowerCase())
+      expect(body.paths[path.replace(/:(\w+)\+?/g, '{$1}')]).toHaveProperty(method.toLowerCase())
     }
   })
 

@@ -1,8 +1,9 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ProviderView } from '../../../src/contract/instance.ts'
 import type { Job } from '../../../src/contract/job.ts'
-import { instanceStub, openSite, ROOT_KEY, type Site, send, withKey } from '../support/client.ts'
+import { Instance } from '../../../src/instance/instance.ts'
+import { instanceStub, must, openSite, ROOT_KEY, type Site, send, withKey } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 
@@ -41,6 +42,20 @@ describe('a request that waits for its job', () => {
     expect((await waiting).status).toBe(404)
     expect((await site.ended(job.id)).status).toBe('succeeded')
   })
+})
+
+test('an instance that is made anew while its deletion ends is listed', async () => {
+  const { destroy } = Instance.prototype
+  vi.spyOn(Instance.prototype, 'destroy').mockImplementationOnce(async function (this: Instance) {
+    const destroyed = await destroy.call(this)
+    // The actor is empty, the directory does not know it yet.
+    await must(201, send('POST', '/v1/instances', { key: ROOT_KEY, json: { id: 'prod' } }))
+    return destroyed
+  })
+  await must(204, send('DELETE', site.base, { key: ROOT_KEY }))
+  const listed = await send<{ data: { id: string }[] }>('GET', '/v1/instances', { key: ROOT_KEY })
+  expect(listed.body.data.map(({ id }) => id)).toEqual(['prod'])
+  await must(200, send('GET', site.base, { key: ROOT_KEY }))
 })
 
 test('a path that is normalised to the instance itself deletes nothing', async () => {

@@ -4,6 +4,7 @@ import type { Assignment } from '../../../src/contract/rpc.ts'
 import { createVault } from '../../../src/instance/vault.ts'
 import { runAttempt } from '../../../src/job/attempt.ts'
 import { writeResume } from '../../../src/job/resume.ts'
+import { Turnstile } from '../../../src/job/turnstile.ts'
 
 const OLD = 'instance:prod:provider:replicate:credential:old'
 const NEW = 'instance:prod:provider:replicate:credential:new'
@@ -38,6 +39,7 @@ test.each([
     progress: () => undefined,
     keep: () => undefined,
     keepSoon: () => undefined,
+    checking: new Turnstile(1),
   })
   expect(step).toMatchObject({
     kind: 'ended',

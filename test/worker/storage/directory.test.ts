@@ -6,6 +6,7 @@ import {
   ensureOrganization,
   listInstances,
   readInstanceRow,
+  settleInstanceRow,
 } from '../../../src/storage/directory.ts'
 
 const db = env.DIRECTORY
@@ -43,10 +44,25 @@ test('instances are listed page by page, each once', async () => {
 
 test('a deleted instance is gone, and deleting it again says so', async () => {
   await createInstanceRow(db, 'prod', null, now)
-  expect(await deleteInstanceRow(db, 'prod')).toBe(true)
-  expect(await deleteInstanceRow(db, 'prod')).toBe(false)
+  const row = { id: 'prod', organization: null, createdAtMs: now }
+  expect(await deleteInstanceRow(db, row)).toBe(true)
+  expect(await deleteInstanceRow(db, row)).toBe(false)
   expect(await readInstanceRow(db, 'prod')).toBeNull()
   expect(await listInstances(db, null, 10)).toEqual({ rows: [], next: null })
+})
+
+test('the deletion of an instance leaves the row of one made anew under its id, whichever is written first', async () => {
+  await ensureOrganization(db, 'acme', now)
+  const old = { id: 'prod', organization: null, createdAtMs: now }
+  const anew = { id: 'prod', organization: 'acme', createdAtMs: now + 1 }
+  await createInstanceRow(db, 'prod', null, now)
+  await settleInstanceRow(db, 'prod', 'acme', now + 1)
+  expect(await deleteInstanceRow(db, old)).toBe(false)
+  expect(await readInstanceRow(db, 'prod')).toEqual(anew)
+
+  await deleteInstanceRow(db, anew)
+  await settleInstanceRow(db, 'prod', 'acme', now + 1)
+  expect(await readInstanceRow(db, 'prod')).toEqual(anew)
 })
 
 test('ids that look like SQL are only ids', async () => {

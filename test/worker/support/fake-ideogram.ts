@@ -24,6 +24,8 @@ export const PICTURE = pngOf(2_000, 1280, 720)
 export type FakeIdeogram = {
   /** What was accepted, and so would be paid for. */
   accepted: Generation[]
+  /** The secret of each poll. */
+  polledWith: string[]
   /** Calls by kind, whatever they were answered. */
   calls: Record<Kind, number>
   /** Calls that hang now. */
@@ -43,6 +45,7 @@ export const fakeIdeogram = (): FakeIdeogram => {
   const held = new Set<Kind>()
   const fake: FakeIdeogram = {
     accepted: [],
+    polledWith: [],
     calls: { generate: 0, poll: 0, image: 0 },
     open: { generate: 0, poll: 0, image: 0 },
     aborted: 0,
@@ -95,6 +98,7 @@ export const fakeIdeogram = (): FakeIdeogram => {
     const kind = url.hostname === 'images.ideogram.example' ? 'image' : init?.method === 'GET' ? 'poll' : 'generate'
     fake.calls[kind] += 1
     fake.open[kind] += 1
+    if (kind === 'poll') fake.polledWith.push(new Headers(init?.headers).get('api-key') ?? '')
     fake.mostOpen = Math.max(fake.mostOpen, fake.open.generate)
     try {
       const body = init?.body ? ((await new Response(init.body).json()) as Record<string, unknown>) : {}

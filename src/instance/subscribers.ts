@@ -1,0 +1,84 @@
+import { LIMITS } from '../limits.ts'
+import type { Subscriber, Subscription } from './broadcast.ts'
+
+/**
+ * One who is sent events, over either transport. `send` throws where too much is on its way to a reader that does not
+ * keep up; it is then dropped, and can resume where it was.
+ */
+
+/** Since when, or how often, a client was heard: any value that changes when it is heard again. */
+export type Heard = () => number | null
+
+/**
+ * The platform does not tell how much a socket has still to send: workerd (1.20261102) has no `bufferedAmount`
+ * (https://github.com/cloudflare/workerd/issues/988). What can be counted is what was sent since the client was last heard,
+ * and a client that is stalled or gone is not heard. So one that says nothing is sent a bounded amount and closed; one
+ * that sends a `ping` now and then goes on for ever.
+ */
+export const socketSubscriber = (
+  socket: Pick<WebSocket, 'send' | 'close'>,
+  subscription: Subscription,
+  live: boolean,
+  heard: Heard,
+): Subscriber => {
+  let unheardBytes = 0
+  let lastHeard = heard()
+  return {
+    ...subscription,
+    live,
+    send: (_event, text) => {
+      unheardBytes += atMostBytes(text)
+      if (unheardBytes > LIMITS.socketUnheardBytes) {
+        const now = heard()
+        if (now === lastHeard) throw new Error('the client was not heard for too long')
+        lastHeard = now
+        unheardBytes = atMostBytes(text)
+      }
+      socket.send(text)
+    },
+    end: (code, reason) => socket.close(code, reason),
+  }
+}
+
+/** A hibernating socket is heard by the platform, which answers its `ping`; one that is kept awake is listened to. */
+export const heardOn = (state: DurableObjectState, socket: WebSocket, hibernates: boolean): Heard => {
+  if (hibernates) return () => state.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? null
+  let times = 0
+  socket.addEventListener('message', () => {
+    times += 1
+  })
+  return () => times
+}
+
+/** Of a stream the backlog is known, where its queue counts bytes. */
+export const STREAM_QUEUE: QueuingStrategy<Uint8Array> = {
+  highWaterMark: LIMITS.streamBacklogBytes,
+  size: (chunk) => chunk?.byteLength ?? 0,
+}
+
+export const streamSubscriber = (
+  controller: Pick<ReadableStreamDefaultController<Uint8Array>, 'desiredSize' | 'enqueue' | 'close'>,
+  encoder: TextEncoder,
+  subscription: Subscription,
+  stop: () => void,
+): Subscriber => ({
+  ...subscription,
+  live: false,
+  send: (event, text) => {
+    if (isFull(controller)) throw new Error('the reader is too slow')
+    const id = event.type === 'job.progress' ? '' : `id: ${event.seq}\n`
+    controller.enqueue(encoder.encode(`${id}event: ${event.type}\ndata: ${text}\n\n`))
+  },
+  end: () => {
+    stop()
+    controller.close()
+  },
+})
+
+/** Nothing more fits before the reader has taken some. */
+export const isFull = ({ desiredSize }: Pick<ReadableStreamDefaultController<Uint8Array>, 'desiredSize'>): boolean =>
+  (desiredSize ?? 0) <= 0
+
+/** Exact for ASCII, which events nearly always are; else the most that UTF-8 can need. */
+const atMostBytes = (text: string): number => (IS_ASCII.test(text) ? text.length : 3 * text.length)
+const IS_ASCII = /^\p{ASCII}*$/u

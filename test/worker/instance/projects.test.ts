@@ -1,0 +1,81 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { ProjectView } from '../../../src/contract/budget.ts'
+import { must, openSite, type Site, withKey } from '../support/client.ts'
+import { fakeIdeogram } from '../support/fake-ideogram.ts'
+import { budgetOf, setBudget } from '../support/money.ts'
+
+let site: Site
+beforeEach(async () => {
+  fakeIdeogram()
+  site = await openSite('prod')
+})
+
+const create = (json: Record<string, unknown>) => site.send<ProjectView>('POST', '/projects', { json })
+
+describe('a project', () => {
+  test('is declared with its weight and budget, which stand where they are used', async () => {
+    const made = await must(201, create({ name: 'forge', weight: 3, budget: { limit_usd: 1, window: 'month' } }))
+    expect(made.body).toMatchObject({
+      name: 'forge',
+      object: 'project',
+      weight: 3,
+      budget: { scope: 'project:forge', limit_usd: 1, window: 'month', alert_at: [] },
+      spent_usd: 0,
+      held_usd: 0,
+      created_at: expect.stringMatching(/Z$/),
+    })
+    expect((await site.send<{ config: object }>('GET', '')).body.config).toEqual({ project_weights: { forge: 3 } })
+    expect(await budgetOf(site, 'project:forge')).toEqual(made.body.budget)
+    await setBudget(site, 'project%3Aforge', 2)
+    expect((await site.send<ProjectView>('GET', '/projects/forge')).body.budget).toMatchObject({ limit_usd: 2 })
+  })
+
+  test('tells what its jobs cost', async () => {
+    await create({ name: 'forge' })
+    await site.ended((await site.begin({ project: 'forge' })).id)
+    await site.ended((await site.begin({ project: 'other' })).id)
+    const { data } = (await site.send<{ data: ProjectView[] }>('GET', '/projects')).body
+    expect(data).toMatchObject([{ name: 'forge', spent_usd: 0.06, held_usd: 0, budget: null, weight: 1 }])
+  })
+
+  test('exists once, is changed field by field, and leaves nothing bound when it is deleted', async () => {
+    await must(201, create({ name: 'forge', weight: 3, budget: { limit_usd: 0.06, window: 'total' } }))
+    expect((await create({ name: 'forge' })).status).toBe(409)
+    await site.ended((await site.begin({ project: 'forge' })).id)
+    const patch = (json: object) => site.send<ProjectView>('PATCH', '/projects/forge', { json })
+    expect((await patch({ weight: 2 })).body).toMatchObject({ weight: 2, budget: { limit_usd: 0.06, spent_usd: 0.06 } })
+    expect((await patch({ budget: null })).body).toMatchObject({ weight: 2, budget: null })
+    await patch({ budget: { limit_usd: 0.06, window: 'total' } })
+    expect((await site.submit({ project: 'forge' })).status).toBe(402)
+    expect((await site.send('DELETE', '/projects/forge')).status).toBe(204)
+    expect((await site.send('DELETE', '/projects/forge')).status).toBe(404)
+    expect((await site.send('GET', '/budgets/project:forge')).status).toBe(404)
+    expect((await site.ended((await site.begin({ project: 'forge' })).id)).status).toBe('succeeded')
+  })
+
+  test('is seen by its own clients and by nobody of another', async () => {
+    await create({ name: 'forge' })
+    await create({ name: 'catalogue' })
+    const own = withKey(site, (await site.makeKey({ name: 'app', role: 'user', project: 'forge' })).key)
+    const { data } = (await own.send<{ data: ProjectView[] }>('GET', '/projects')).body
+    expect(data.map(({ name }) => name)).toEqual(['forge'])
+    expect((await own.send('GET', '/projects/catalogue')).status).toBe(404)
+    for (const [method, path] of [
+      ['GET', '/ledger'],
+      ['GET', '/budgets'],
+      ['GET', '/budgets/project:forge'],
+      ['DELETE', '/budgets/project:forge'],
+      ['DELETE', '/projects/forge'],
+    ] as const)
+      expect((await own.send(method, path)).body.error.code).toBe('permission_denied')
+  })
+})
+
+test.each(['', 'instances', 'project', 'project:', 'project:..', 'project:a b', '%', 'Instance'])(
+  'a budget of the scope "%s" is not there',
+  async (scope) => {
+    const json = { limit_usd: 1, window: 'day' }
+    const { status, body } = await site.send('PUT', `/budgets/${encodeURIComponent(scope)}`, { json })
+    expect([status, body.error.code]).toEqual([404, 'not_found'])
+  },
+)
