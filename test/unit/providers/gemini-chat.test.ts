@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { ChatInput } from '../../../src/contract/chat.ts'
 import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
 import { completionUsage } from '../../../src/contract/usage.ts'
 import { gatewayBaseUrl, viaGateway } from '../../../src/providers/cloudflare-gateway.ts'
@@ -32,7 +31,6 @@ const WEATHER = {
     strict: true,
   },
 }
-const TWO_CALLS = 'weather? [[call:get_weather:{"city":"Rome"};get_weather:{"city":"Oslo"}]] [[thoughts:9]]'
 const THOUGHTS = { google: { generationConfig: { thinkingConfig: { includeThoughts: true } } } }
 
 describe('a whole answer', () => {
@@ -195,89 +193,6 @@ describe('a whole answer', () => {
   })
 })
 
-describe('a loop of tools', () => {
-  type Message = ChatInput['messages'][number]
-  const resultsOf = (calls: { id: string }[], content = '{"sky":"rain"}'): Message[] =>
-    calls.map(({ id }) => ({ role: 'tool', tool_call_id: id, content }))
-
-  it.each(['gemini-3.8-flash', 'gemini-2.5-flash'])(
-    'with %s calls several at once, and takes their results in any order',
-    async (model) => {
-      const asked = inputOf(TWO_CALLS, { tools: [WEATHER] })
-      const { outcome } = await complete(geminiText, at(model), asked)
-      if (outcome.kind !== 'completed') throw new Error(outcome.message)
-      const { message, finish_reason } = outcome.completion.choices[0] ?? {}
-      expect(finish_reason).toBe('tool_calls')
-      const calls = message?.tool_calls ?? []
-      expect(calls.map((call) => JSON.parse(call.function.arguments))).toEqual([{ city: 'Rome' }, { city: 'Oslo' }])
-      expect(new Set(calls.map(({ id }) => id)).size).toBe(2)
-      for (const { id } of calls) expect(id).toMatch(/^[\w-]{1,40}$/)
-      const [rome, oslo] = calls
-      const messages = [
-        ...asked.messages,
-        message as Message,
-        ...resultsOf(oslo ? [oslo] : [], 'snow'),
-        ...resultsOf(rome ? [rome] : []),
-      ]
-      const second = await complete(geminiText, at(model), { ...asked, messages })
-      expect(second.outcome).toMatchObject({
-        completion: {
-          choices: [{ message: { content: 'The tools say: {"sky":"rain"} {"output":"snow"}' }, finish_reason: 'stop' }],
-        },
-      })
-    },
-  )
-
-  it('in a stream gives calls whole, with what has to go back', async () => {
-    const asked = inputOf(TWO_CALLS, { tools: [WEATHER] })
-    const { chunks, text, end } = await stream(geminiText, at(), asked)
-    expect(end).toMatchObject({ fault: null, finish: 'tool_calls' })
-    expect(text).toBe('get_weather{"city":"Rome"}get_weather{"city":"Oslo"}')
-    const deltas = chunks.flatMap(({ choices }) => choices[0]?.delta.tool_calls ?? [])
-    expect(deltas.map(({ index }) => index)).toEqual([0, 1])
-    const calls = deltas.map(({ index: _, ...call }) => call)
-    const messages = [
-      ...asked.messages,
-      { role: 'assistant', content: null, tool_calls: calls } as Message,
-      ...resultsOf(calls as { id: string }[]),
-    ]
-    const second = await complete(geminiText, at(), { ...asked, messages })
-    expect(second.outcome).toMatchObject({ kind: 'completed' })
-  })
-
-  it('goes on with calls that another provider made, or whose signatures the client has lost', async () => {
-    const calls = [
-      {
-        id: 'call_foreign',
-        type: 'function' as const,
-        function: { name: 'get_weather', arguments: '{"city":"Rome"}' },
-      },
-      { id: 'call_more', type: 'function' as const, function: { name: 'get_weather', arguments: '' } },
-    ]
-    const { outcome } = await complete(geminiText, at(), {
-      messages: [
-        { role: 'user', content: 'weather?' },
-        { role: 'assistant', content: 'I look.', tool_calls: calls, extra_content: { anthropic: { thinking: [] } } },
-        ...resultsOf(calls),
-      ],
-      tools: [WEATHER],
-    })
-    expect(outcome).toMatchObject({ kind: 'completed' })
-  })
-
-  it('calls the one tool that it is told to', async () => {
-    const tide = { ...WEATHER, function: { ...WEATHER.function, name: 'tide' } }
-    const { outcome } = await complete(
-      geminiText,
-      at(),
-      inputOf('hello', { tools: [WEATHER, tide], tool_choice: { type: 'function', function: { name: 'tide' } } }),
-    )
-    expect(outcome).toMatchObject({
-      completion: { choices: [{ message: { tool_calls: [{ function: { name: 'tide' } }] } }] },
-    })
-  })
-})
-
 describe('a stream', () => {
   it('is one of OpenAI’s chunks, with the usage apart', async () => {
     const { chunks, pieces, text, end } = await stream(geminiText, at(), inputOf('hello [[say:Grüße, 灯 🚢!]]'))
@@ -359,120 +274,5 @@ describe('a stream', () => {
     expect(pieces).toHaveLength(3)
     expect(text.length).toBeGreaterThan(0)
     expect(end.usage).toMatchObject({ outputTokens: 3 })
-  })
-})
-
-describe('an error', () => {
-  it.each<[string, AttemptFaultCode, object?]>([
-    ['[[fail:400]]', 'provider_rejected'],
-    ['[[context]]', 'provider_rejected', { param: 'messages' }],
-    ['[[fail:400]] [[reason:API_KEY_INVALID]]', 'provider_auth_failed'],
-    ['[[fail:403]] [[reason:API_KEY_SERVICE_BLOCKED]]', 'provider_auth_failed'],
-    ['[[fail:403]] [[reason:SERVICE_DISABLED]]', 'provider_auth_failed'],
-    ['[[fail:403]] [[reason:BILLING_DISABLED]]', 'provider_quota_exhausted'],
-    ['[[fail:400:FAILED_PRECONDITION]] [[words:Please enable billing on this project.]]', 'provider_quota_exhausted'],
-    ['[[fail:400:FAILED_PRECONDITION]] [[words:User location is not supported.]]', 'provider_rejected'],
-    ['[[fail:401]]', 'provider_auth_failed'],
-    ['[[fail:403]]', 'provider_auth_failed'],
-    ['[[fail:403]] [[words:CachedContent not found (or permission denied)]]', 'provider_rejected'],
-    ['[[fail:404]]', 'provider_rejected'],
-    ['[[fail:404]] [[words:models/gone is not found for API version v1]]', 'provider_rejected', { param: 'model' }],
-    ['[[fail:408]]', 'provider_timeout'],
-    ['[[fail:409]]', 'provider_unavailable'],
-    ['[[fail:413]]', 'provider_rejected'],
-    ['[[fail:429]]', 'provider_rate_limited'],
-    ['[[fail:429]] [[retry:59s]]', 'provider_rate_limited', { retryAfterMs: 59_000 }],
-    ['[[fail:429]] [[retry:1.250s]]', 'provider_rate_limited', { retryAfterMs: 1_250 }],
-    [
-      '[[fail:429]] [[quota:GenerateContentInputTokensPerModelPerMinute-FreeTier]] [[retry:7s]]',
-      'provider_rate_limited',
-      { retryAfterMs: 7_000 },
-    ],
-    [
-      '[[fail:429]] [[quota:GenerateRequestsPerDayPerProjectPerModel-FreeTier]] [[retry:7s]]',
-      'provider_quota_exhausted',
-    ],
-    ['[[fail:429]] [[words:Your prepayment credits are depleted.]]', 'provider_quota_exhausted'],
-    ['[[fail:429]] [[words:The project has exceeded its monthly spending cap.]]', 'provider_quota_exhausted'],
-    ['[[fail:499]]', 'provider_unavailable'],
-    ['[[fail:500]]', 'provider_unavailable'],
-    ['[[fail:502]]', 'provider_unavailable'],
-    ['[[fail:503]] [[retry:3s]]', 'provider_unavailable', { retryAfterMs: 3_000 }],
-    ['[[fail:504]]', 'provider_timeout'],
-    ['[[fail:520]]', 'outcome_unknown'],
-    ['[[fail:524]]', 'outcome_unknown'],
-    ['[[garbage]]', 'provider_protocol_error'],
-    ['[[malformed]]', 'provider_protocol_error'],
-    ['[[no_candidates]]', 'provider_protocol_error'],
-    ['[[error_200]]', 'provider_unavailable'],
-  ])('%s is %s', async (directive, code, more = {}) => {
-    const { outcome } = await complete(geminiText, at(), inputOf(`a private prompt of mine ${directive}`))
-    expect(outcome).toMatchObject({ kind: 'fault', code, ...more })
-    expect(JSON.stringify(outcome)).not.toMatch(/private prompt|AIza-good/)
-    if (code === 'provider_quota_exhausted') expect(outcome).not.toHaveProperty('retryAfterMs')
-  })
-
-  it('of a bad key is the key’s, though it is a 400', async () => {
-    const { outcome } = await complete(geminiText, { ...at(), secret: 'AIza-bad' }, inputOf('hello'))
-    expect(outcome).toMatchObject({ kind: 'fault', code: 'provider_auth_failed' })
-  })
-
-  it('of a minute that is full says when to come back', async () => {
-    gemini.control({ requestsPerMinute: 1 })
-    await complete(geminiText, at(), inputOf('hello'))
-    const { outcome } = await complete(geminiText, at(), inputOf('hello'))
-    expect(outcome).toMatchObject({ code: 'provider_rate_limited', retryAfterMs: expect.any(Number) })
-    if (outcome.kind === 'fault') expect(outcome.retryAfterMs).toBeGreaterThan(50_000)
-  })
-
-  it('is read from a list too, and never repeats the prompt or the secret', () => {
-    const call = {
-      card: geminiText.chatModels[0] as never,
-      input: inputOf('the secret plan of the north'),
-      stream: true,
-      baseUrl: '',
-      secret: SECRET,
-      id: '',
-      nowMs: 0,
-    }
-    const decode = (message: string) =>
-      chatOf(geminiText).decode(call, {
-        kind: 'answered',
-        status: 400,
-        headers: new Headers(),
-        body: JSON.stringify([{ error: { code: 400, message, status: 'INVALID_ARGUMENT' } }]),
-      })
-    expect(decode('Invalid value: temperature is too high')).toMatchObject({
-      code: 'provider_rejected',
-      message: expect.stringContaining('temperature is too high'),
-    })
-    expect(JSON.stringify(decode('Bad: the secret plan of the north'))).not.toContain('plan')
-    expect(JSON.stringify(decode(`Key ${SECRET} is bad`))).not.toContain('AIza-good')
-  })
-
-  it('before an answer was made bought nothing', async () => {
-    for (const directive of ['[[fail:429]]', '[[fail:500]]', '[[context]]'])
-      await complete(geminiText, at(), inputOf(`hello ${directive}`))
-    expect(gemini.stats()).toMatchObject({ accepted: 0, tokens: { prompt: 0, candidates: 0 } })
-  })
-
-  it('that cuts a whole answer leaves its outcome unknown', () => {
-    const call = {
-      card: geminiText.chatModels[0] as never,
-      input: inputOf('hello'),
-      stream: false,
-      baseUrl: '',
-      secret: '',
-      id: '',
-      nowMs: 0,
-    }
-    const answer = {
-      kind: 'answered' as const,
-      status: 200,
-      headers: new Headers(),
-      body: '{"candi',
-      cut: 'lost' as const,
-    }
-    expect(chatOf(geminiText).decode(call, answer)).toMatchObject({ kind: 'fault', code: 'outcome_unknown' })
   })
 })
