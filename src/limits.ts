@@ -79,11 +79,38 @@ export const LIMITS = {
   stopCharacters: 256,
   logitBiases: 1_024,
   outputTokensMax: 1_000_000,
+  /** Tokens of an answer without a stream whose request sets no limit: ten minutes by Anthropic's client's own reckoning. */
+  wholeAnswerTokens: 21_333,
   modelNameCharacters: 128,
   descriptionCharacters: 8_192,
   identifierCharacters: 512,
-  /** A client waits on the line: longer work is a job. */
+  /** A client waits on the line: longer work is a job. The default is that of OpenAI's own clients. */
   chatDeadlineMaxSeconds: 3_600,
+  chatDeadlineDefaultSeconds: 600,
+  /** A call waits this long for its turn before it is `rate_limited`: shorter than a client that retries would. */
+  lineWaitMs: 10_000,
+  /** From the response headers to the first text: models that reason are silent meanwhile. */
+  firstTextStallMs: 180_000,
+  /** From one piece of text to the next, while the client takes them: no model pauses so long. */
+  nextTextStallMs: 60_000,
+  /** A connection that has answered within this time is taken to be there: its requests go out whole at once. */
+  originProvenMs: 60_000,
+  originsRemembered: 256,
+  /** What follows the terminator of a stream, so that its connection can be used again. */
+  streamTailMs: 1_000,
+  /** A provider's answer in one piece: a thousand of the longest vectors in base64. */
+  textAnswerBytes: 24 * 1024 * 1024,
+  /** Open calls are renewed this often; the Instance gives one up after three times as long. */
+  callRenewMs: 10_000,
+  /** Tries to tell the Instance how a call ended, 100 ms apart and doubling; then its lease tells. */
+  closeTries: 5,
+  /** Output that a request without a limit is expected to use at most, per choice. */
+  outputTokensExpected: 1_024,
+  /** Of one picture in a prompt: about what the providers count for one of a megapixel, and for one seen in low detail. */
+  imageTokens: 1_000,
+  imageTokensLow: 85,
+  /** Text longer than this is measured by samples: before a call only the size of its hold hangs on it. */
+  estimateCharacters: 8_192,
   /** OpenAI's own: inputs of one call, tokens of one input. */
   embeddingInputs: 2_048,
   embeddingTokens: 8_192,
@@ -105,6 +132,8 @@ export const LIMITS = {
   laneAnswerMs: 4_000,
   /** A waiting job whose row cannot be read is looked at again after this time, until its deadline. */
   unreadableRetryMs: 10 * 60 * 1000,
+  /** Silence of a Worker after which an attempt that it drives on the line is given up for lost; it renews three times as often. */
+  foregroundLeaseMs: 30_000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */
@@ -193,6 +222,8 @@ export const LIMITS = {
   providerAnswerBytes: 4 * 1024 * 1024,
   /** An answer that holds its pictures in base64: all of them are in memory at once, twice while they are read. */
   inlineImagesBytes: 32 * 1024 * 1024,
+  /** Pictures that are answered in base64, all together; larger ones are answered as addresses. */
+  answeredImageBytes: 16 * 1024 * 1024,
   /** Pixels of all pictures of such an answer: a photo takes up to 3.3 bytes each as PNG in base64, the others a fifth. */
   inlinePngPixels: 9_500_000,
   inlinePixels: 36_000_000,

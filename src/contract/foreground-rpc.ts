@@ -1,5 +1,5 @@
-import type { Fault } from './fault.ts'
-import type { AttemptRef, RateHint, SealedSecret } from './rpc.ts'
+import type { Fault, Result } from './fault.ts'
+import type { AttemptRef, Caller, Quota, RateHint, SealedSecret, Wire } from './rpc.ts'
 import type { Usage } from './usage.ts'
 
 /**
@@ -57,9 +57,21 @@ export type CallEnd = {
   providerRequestId: string | null
   providerMs: number
   rate: { requests: RateHint | null; tokens: RateHint | null }
+  /** How long the client waits for a next attempt, in ms; left out: half a minute. */
+  waitMs?: number
 }
 
 /** What follows an attempt: another one, or the end of the call. `fault` is why a call that has failed did. */
 export type CallNext =
   | { next: 'attempt'; opening: Opening }
   | { next: 'end'; fault: Fault | null; costMicros: number | null }
+
+/** The Instance, as the Worker calls it for a call on the line. */
+export type ForegroundRpc = {
+  /** Authenticates, admits, holds and chooses. */
+  openCall(caller: Caller, wire: Wire<OpenCall>): Promise<Result<{ opening: Wire<Opening>; quotas: Quota[] }>>
+  /** Repeated, it answers the same and changes nothing. */
+  closeCall(ref: AttemptRef, wire: Wire<CallEnd>): Promise<Wire<CallNext>>
+  /** These are still under way: a call that is neither closed nor renewed for a while is judged lost. */
+  renewCalls(refs: AttemptRef[]): Promise<void>
+}

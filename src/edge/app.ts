@@ -13,6 +13,7 @@ import { type Context, Refused, type Route } from './context.ts'
 import { corsHeaders, preflightHeaders } from './cors.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { eventRoutes } from './events.ts'
+import { gatewayRoutes } from './gateway.ts'
 import { hookRoutes } from './hooks.ts'
 import { instanceRoutes } from './instances.ts'
 import { jobRoutes } from './jobs.ts'
@@ -24,6 +25,7 @@ import { requestIdOf } from './request-id.ts'
 import { json, problem } from './respond.ts'
 import { sealingRoutes } from './sealing.ts'
 import { noteBadKey, requireGoodManners } from './shield.ts'
+import { textModelRoutes } from './text-models.ts'
 import { usageRoutes } from './usage-routes.ts'
 import { VERSION } from './version.ts'
 
@@ -53,6 +55,7 @@ export const ROUTES: Route[] = [
   ...serviceRoutes,
   ...instanceRoutes,
   ...jobRoutes,
+  ...gatewayRoutes,
   ...deadLetterRoutes,
   ...batchRoutes,
   ...eventRoutes,
@@ -62,6 +65,7 @@ export const ROUTES: Route[] = [
   ...moneyRoutes,
   ...sealingRoutes,
   ...registryRoutes,
+  ...textModelRoutes,
   ...usageRoutes,
   ...priceRoutes,
 ]
@@ -69,7 +73,7 @@ export const ROUTES: Route[] = [
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** A request as it came, beside the one that the router marks with its parameters. */
-type Arrival = { request: Request; env: Env; url: URL; requestId: string }
+type Arrival = Omit<Context, 'params' | 'query'>
 type Found = { response: Response; route: string; code: FaultCode | null }
 
 const router = Router<IRequest, [Arrival], Found>()
@@ -82,12 +86,17 @@ for (const path of new Set(ROUTES.map((route) => route.path))) {
   router.all(path, (_request, arrival) => otherMethod(path, arrival))
 }
 
-export const handle = async (request: Request, env: Env): Promise<Response> => {
-  const startedAt = Date.now()
-  const arrival = { request, env, url: new URL(request.url), requestId: requestIdOf(request) }
+export const handle = async (
+  request: Request,
+  env: Env,
+  execution: Pick<ExecutionContext, 'waitUntil'>,
+): Promise<Response> => {
+  const startedAtMs = Date.now()
+  const waitUntil = (work: Promise<unknown>) => execution.waitUntil(work)
+  const arrival = { request, env, url: new URL(request.url), requestId: requestIdOf(request), startedAtMs, waitUntil }
   const found = await find(arrival)
   const response = finish(arrival, found)
-  logRequest(arrival, found, response.status, Date.now() - startedAt)
+  logRequest(arrival, found, response.status, Date.now() - startedAtMs)
   return response
 }
 
@@ -122,7 +131,8 @@ const answer = async (route: Route, params: Record<string, string>, arrival: Arr
     if (route.access !== 'open') requireGoodManners(context)
     return { response: await handled(route, context), route: route.path, code: null }
   } catch (error) {
-    return error instanceof Refused ? refused(route.path, error.fault, arrival) : unexpected(route.path, error, arrival)
+    if (error instanceof Refused) return refused(route.path, error.fault, arrival, error.headers)
+    return unexpected(route.path, error, arrival)
   }
 }
 

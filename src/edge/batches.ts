@@ -10,8 +10,9 @@ import { sha256Hex } from '../storage/digest.ts'
 import { callerOf } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
-import { idempotencyKeyOf, quotaHeaders } from './jobs.ts'
+import { idempotencyKeyOf } from './jobs.ts'
 import { integerQuery } from './query.ts'
+import { quotaHeaders } from './quota-headers.ts'
 import { json, unwrap } from './respond.ts'
 
 const submit = async (context: Context): Promise<Response> => {

@@ -1,7 +1,8 @@
 import type * as v from 'valibot'
-import type { Fault } from '../contract/fault.ts'
 import type { Env } from '../env.ts'
 import type { Instance } from '../instance/instance.ts'
+
+export { Refused } from './refused.ts'
 
 /** One request on its way through the edge. */
 export type Context = {
@@ -12,6 +13,10 @@ export type Context = {
   params: Record<string, string>
   /** The checked query. */
   query: Record<string, string | number | null | undefined>
+  /** When the request arrived, in ms since the epoch. */
+  startedAtMs: number
+  /** Lets work go on behind the answer, and after the client has left. */
+  waitUntil(work: Promise<unknown>): void
 }
 
 /** A route as data: the router, the 405 answers and the OpenAPI document are made from the same table. */
@@ -28,16 +33,6 @@ export type Route = {
   /** Answers that never end have no HEAD. */
   endless?: boolean
   handle(context: Context): Promise<Response>
-}
-
-/** A fault on its way to the one place that turns it into an answer. */
-export class Refused extends Error {
-  readonly fault: Fault
-
-  constructor(fault: Fault) {
-    super(fault.code)
-    this.fault = fault
-  }
 }
 
 export const instanceOf = (context: Context): DurableObjectStub<Instance> =>

@@ -17,9 +17,10 @@ import { LIMITS } from '../limits.ts'
 import { callerOf } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
-import { jobIdOf, quotaHeaders } from './jobs.ts'
+import { jobIdOf } from './jobs.ts'
 import { presentJob } from './present.ts'
 import { integerQuery } from './query.ts'
+import { quotaHeaders } from './quota-headers.ts'
 import { json, noContent, unwrap } from './respond.ts'
 
 const list = async (context: Context): Promise<Response> => {

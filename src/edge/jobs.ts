@@ -3,7 +3,7 @@ import { fault } from '../contract/fault.ts'
 import { type Json, Name } from '../contract/fields.ts'
 import { BatchId, JobId } from '../contract/ids.ts'
 import { isFinal, Job, JobPage, JobRequest, NODE_TYPES, STATUSES } from '../contract/job.ts'
-import { fromWire, type Quota, toWire } from '../contract/rpc.ts'
+import { fromWire, toWire } from '../contract/rpc.ts'
 import { canonicalJson } from '../core/canonical.ts'
 import type { JobFilter } from '../instance/job-store.ts'
 import { LIMITS } from '../limits.ts'
@@ -13,6 +13,7 @@ import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
 import { presentJob } from './present.ts'
 import { integerQuery } from './query.ts'
+import { quotaHeaders } from './quota-headers.ts'
 import { json, unwrap } from './respond.ts'
 
 const submit = async (context: Context): Promise<Response> => {
@@ -73,16 +74,6 @@ const replay = async (context: Context): Promise<Response> => {
   const job = await presentJob(context, fromWire(body))
   return json(job, 202, { ...quotaHeaders(quotas), location: job.urls.get })
 }
-
-/** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
-export const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({
-  'ratelimit-policy': quotas
-    .map(({ name, limit, windowS }) => `"${name}";q=${limit}${windowS === null ? '' : `;w=${windowS}`}`)
-    .join(', '),
-  ratelimit: quotas
-    .map(({ name, left, resetS }) => `"${name}";r=${left}${resetS === null ? '' : `;t=${resetS}`}`)
-    .join(', '),
-})
 
 /** A path that cannot be a job's id is answered like one that is none. */
 export const jobIdOf = (context: Context): string => {

@@ -19,7 +19,7 @@ export const presentJob = async (context: Context, record: JobRecord): Promise<J
   }
 }
 
-const artifactUrl = async (context: Context, instance: string, artifact: string): Promise<string | null> => {
+export const artifactUrl = async (context: Context, instance: string, artifact: string): Promise<string | null> => {
   const publicBase = context.env.PUBLIC_ARTIFACT_BASE_URL
   const key = artifactKey(instance, artifact)
   if (key === null) return null

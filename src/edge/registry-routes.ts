@@ -9,6 +9,7 @@ import { PROVIDERS } from '../providers/registry.ts'
 import { callerOf } from './auth.ts'
 import { type Context, instanceOf, type Route } from './context.ts'
 import { json, unwrap } from './respond.ts'
+import { NO_DATE, textModels } from './text-models.ts'
 
 /** What this deployment can do, to anyone with a right in the instance. */
 const authorized = async (context: Context): Promise<void> => {
@@ -36,6 +37,7 @@ const models = async (context: Context): Promise<Response> => {
       return {
         id,
         object: 'model',
+        created: NO_DATE,
         owned_by: provider.id,
         types: card.types,
         quality_rank: card.qualityRank,
@@ -46,7 +48,7 @@ const models = async (context: Context): Promise<Response> => {
       }
     }),
   )
-  return json({ object: 'list', data })
+  return json({ object: 'list', data: [...data, ...textModels()] })
 }
 
 const listOf = (entries: v.ObjectEntries) => v.object({ data: v.array(v.object(entries)) })
@@ -70,12 +72,14 @@ export const registryRoutes: Route[] = [
       200: listOf({
         id: v.string(),
         object: v.literal('model'),
+        created: v.number(),
         owned_by: v.string(),
         types: v.array(v.string()),
         quality_rank: v.number(),
         typical_ms: v.number(),
         price_usd: v.nullable(v.number()),
-        price: v.nullable(PriceView),
+        /** Of images; the price of text is told by `GET prices/{provider}/{model}`. */
+        price: v.optional(v.nullable(PriceView)),
       }),
     },
     handle: models,

@@ -1,5 +1,5 @@
 import { errorBody, FAULT_STATUS, type Fault, type Result } from '../contract/fault.ts'
-import { Refused } from './context.ts'
+import { Refused } from './refused.ts'
 
 /** Answers. Every JSON answer is made here, and every error in the one shape. */
 

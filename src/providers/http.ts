@@ -90,7 +90,7 @@ const send = async (request: HttpRequest, options: HttpOptions): Promise<HttpRes
   }
 }
 
-const failureOf = (error: unknown, cause: 'aborted' | 'timeout' | null, sentWhole: boolean): HttpResult => {
+export const failureOf = (error: unknown, cause: 'aborted' | 'timeout' | null, sentWhole: boolean): HttpResult => {
   if (cause === 'aborted') return { kind: 'aborted', message: 'The call was ended before an answer came.' }
   if (cause === 'timeout') return { kind: 'timeout', message: 'No answer came in time.' }
   if (!sentWhole || classifyNetworkError(error) === 'unsent') {
@@ -131,9 +131,9 @@ export const createDeadline = (timeoutMs: number, callers: AbortSignal | undefin
   }
 }
 
-type Body = { headers: Record<string, string>; init: RequestInit; isWhole(): boolean; release(): void }
+export type Body = { headers: Record<string, string>; init: RequestInit; isWhole(): boolean; release(): void }
 
-const bodyOf = (request: HttpRequest): Body => {
+export const bodyOf = (request: Pick<HttpRequest, 'json' | 'form'>): Body => {
   const nothing = { headers: {}, isWhole: () => true, release: () => {} }
   if (request.form) return { ...nothing, init: { body: request.form } }
   if (request.json === undefined) return { ...nothing, init: {} }
@@ -187,7 +187,7 @@ const readWhole = async (response: Response): Promise<Read> => {
 }
 
 /** Reads at most `bytesMax`; the rest is dropped and the connection given back. */
-const readText = async (response: Response, signal: AbortSignal, bytesMax: number): Promise<Read> => {
+export const readText = async (response: Response, signal: AbortSignal, bytesMax: number): Promise<Read> => {
   if (!response.body) return { text: '', ending: 'whole' }
   if (isShort(response.headers, bytesMax)) return readWhole(response)
   const reader = response.body.getReader()

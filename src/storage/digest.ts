@@ -31,8 +31,12 @@ export const toHex = (bytes: Uint8Array): string => {
   return text
 }
 
-/** Standard base64 with padding (RFC 4648, section 4). For small values: keys, nonces, ciphertexts, signatures. */
-export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
+/** Standard base64 with padding (RFC 4648, section 4). In steps, since a call takes so many arguments only. */
+export const toBase64 = (bytes: Uint8Array): string => {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 8_192) text += String.fromCharCode(...bytes.subarray(at, at + 8_192))
+  return btoa(text)
+}
 
 /** Null where the text is not base64. */
 export const fromBase64 = (text: string): Uint8Array | null => {

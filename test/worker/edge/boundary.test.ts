@@ -1,3 +1,4 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { handle } from '../../../src/edge/app.ts'
@@ -29,7 +30,7 @@ describe('what nobody expected', () => {
   })
   const ask = async (at: Env, path: string, init: RequestInit = {}) => {
     const headers = { authorization: `Bearer ${ROOT_KEY}`, 'content-type': 'application/json', 'x-request-id': 'one' }
-    const response = await handle(new Request(ORIGIN + path, { headers, ...init }), at)
+    const response = await handle(new Request(ORIGIN + path, { headers, ...init }), at, createExecutionContext())
     return { status: response.status, headers: response.headers, text: await response.text() }
   }
   const leak = new Error('D1_ERROR: no such table secret_table at /var/private/index.ts:12:3')

@@ -1,3 +1,4 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { handle, ROUTES } from '../../../src/edge/app.ts'
@@ -244,7 +245,11 @@ describe('CORS', () => {
     ['*', '*'],
     ['https://other.example, https://app.example', origin],
   ])('with CORS_ORIGINS "%s" the origin is allowed as %s', async (CORS_ORIGINS, allowed) => {
-    const response = await handle(new Request(`${ORIGIN}/healthz`, { headers: { origin } }), { ...env, CORS_ORIGINS })
+    const response = await handle(
+      new Request(`${ORIGIN}/healthz`, { headers: { origin } }),
+      { ...env, CORS_ORIGINS },
+      createExecutionContext(),
+    )
     expect(response.headers.get('access-control-allow-origin')).toBe(allowed)
   })
 })

@@ -1,0 +1,47 @@
+import type { EmbeddingList, EmbedInput, EmbedRequest } from '../contract/embedding.ts'
+import { microsToUsd } from '../contract/fields.ts'
+import { usageOf } from '../contract/usage.ts'
+import { expectedOfEmbed } from '../core/expected.ts'
+import { type CallTools, runEmbed } from '../job/text-call.ts'
+import { toBase64 } from '../providers/openai-embeddings.ts'
+import { planEmbed } from './candidates.ts'
+import { costHeader, endingOf, type LineCall } from './line-call.ts'
+import { json } from './respond.ts'
+
+/** `POST {base}/embeddings`. */
+export const answerEmbeddings = async (request: EmbedRequest, line: LineCall, tools: CallTools): Promise<Response> => {
+  const { input: texts, dimensions, user, provider_options } = request
+  const input: EmbedInput = {
+    input: texts,
+    ...(dimensions === undefined ? {} : { dimensions }),
+    ...(user === undefined ? {} : { user }),
+    ...(provider_options === undefined ? {} : { provider_options }),
+  }
+  let opening = await line.open(planEmbed(request, input))
+  for (;;) {
+    const ended = await runEmbed(opening, input, tools)
+    const { outcome, providerMs, rate, dropped } = ended
+    if (outcome.kind === 'fault') {
+      opening = await line.again(endingOf({ ...ended, outcome }))
+      continue
+    }
+    const { vectors, model, providerRequestId } = outcome
+    const usage = outcome.usage ?? usageOf({ inputTokens: expectedOfEmbed(input).inputTokens, estimated: true })
+    const micros = line.cost(usage, null)
+    const write = request.encoding_format === 'base64' ? toBase64 : (vector: Float32Array) => Array.from(vector)
+    const body: EmbeddingList = {
+      object: 'list',
+      data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: write(vector) })),
+      model,
+      usage: {
+        prompt_tokens: usage.inputTokens,
+        total_tokens: usage.inputTokens + usage.outputTokens,
+        cost_usd: micros === null ? null : microsToUsd(micros),
+        ...(usage.estimated ? { estimated: true } : {}),
+      },
+    }
+    const response = json(body, 200, { ...line.headers(providerMs, dropped), ...costHeader(micros) })
+    line.settle({ fault: null, usage, delivered: true, serviceTier: null, providerRequestId, providerMs, rate })
+    return response
+  }
+}

@@ -1,0 +1,138 @@
+import * as v from 'valibot'
+import { type Fault, fault } from '../contract/fault.ts'
+import { type Json, ModelName } from '../contract/fields.ts'
+import { artifactKey } from '../contract/ids.ts'
+import type { ImageInput } from '../contract/image.ts'
+import { IMAGE_QUALITIES, type ImageGeneration, type ImageList } from '../contract/image-request.ts'
+import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
+import { type Caller, fromWire, toWire } from '../contract/rpc.ts'
+import { LIMITS } from '../limits.ts'
+import { PROVIDERS } from '../providers/registry.ts'
+import { toBase64 } from '../storage/digest.ts'
+import { type Context, instanceOf, Refused } from './context.ts'
+import { artifactUrl } from './present.ts'
+import { quotaHeaders } from './quota-headers.ts'
+import { json, unwrap } from './respond.ts'
+
+/** `POST {base}/images/generations`: a job, waited for. */
+export const answerImages = async (context: Context, caller: Caller, request: ImageGeneration): Promise<Response> => {
+  const left = new AbortController()
+  context.request.signal.addEventListener('abort', () => left.abort(), { once: true })
+  const work = finished(context, caller, jobOf(request), left.signal)
+  context.waitUntil(work.catch(() => {}))
+  const { record, quotas } = await work
+  if (record.status !== 'succeeded' || !record.output) throw new Refused(whyNot(record))
+  const images = record.output.images
+  const inline = wantsInline(request, images)
+  const data: ImageList['data'] = []
+  // One after the other: all of them at once would be in memory twice.
+  for (const { artifact } of images)
+    data.push(inline ? { b64_json: await base64Of(context, artifact) } : { url: await urlOf(context, artifact) })
+  const [first] = images
+  const body: ImageList = {
+    created: Math.floor(Date.parse(record.created_at) / 1000),
+    data,
+    ...(first
+      ? { output_format: first.content_type.slice('image/'.length), size: `${first.width}x${first.height}` }
+      : {}),
+    job: record.id,
+    cost_usd: record.cost_usd,
+  }
+  const cost = record.cost_usd === null ? {} : { 'x-switchyard-cost-usd': String(record.cost_usd) }
+  return json(body, 200, {
+    ...quotas,
+    'x-switchyard-job': record.id,
+    'x-switchyard-attempts': String(record.attempts.length),
+    ...(record.model === null ? {} : { 'x-switchyard-model': record.model }),
+    ...cost,
+  })
+}
+
+/** The job in the words of `POST {base}/jobs`; issues of the models name the fields of this request. */
+const jobOf = (request: ImageGeneration): JobRequest => {
+  const { prompt, n, size, quality, output_format, style, background, moderation, output_compression, user } = request
+  const wished = IMAGE_QUALITIES[quality ?? 'auto']
+  const openai: Record<string, Json> = { ...request.provider_options?.['openai'] }
+  for (const [field, value] of Object.entries({ background, moderation, output_compression, user }))
+    if (value !== undefined) openai[field] = value
+  const input: ImageInput = {
+    prompt,
+    ...(n === undefined ? {} : { count: n }),
+    ...(size === undefined || size === 'auto' ? {} : { size }),
+    ...(wished === null ? {} : { quality: wished }),
+    ...(output_format === undefined ? {} : { format: output_format }),
+    ...(style === undefined ? {} : { style }),
+    provider_options: { ...request.provider_options, ...(Object.keys(openai).length > 0 ? { openai } : {}) },
+  }
+  const models = [...(request.model === undefined ? [] : [wholeName(request.model)]), ...(request.models ?? [])]
+  return {
+    type: 'image.generate@1',
+    input,
+    project: request.project ?? null,
+    max_cost_usd: request.max_cost_usd ?? null,
+    ...(models.length > 0 ? { models: [...new Set(models)].slice(0, LIMITS.modelsPerJob) } : {}),
+    ...(request.prefer === undefined ? {} : { prefer: request.prefer }),
+    ...(request.fallback === undefined ? {} : { fallback: request.fallback }),
+    ...(request.deadline_s === undefined ? {} : { deadline_s: request.deadline_s }),
+    ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
+  }
+}
+
+const wholeName = (name: string): string => {
+  const having = PROVIDERS.filter(({ models }) => models.some(({ model }) => model === name))
+  const [only] = having
+  if (only && having.length === 1) return `${only.id}/${name}`
+  if (v.is(ModelName, name)) return name
+  throw new Refused(fault('not_found', 'There is no such model here: GET models lists them.', { param: 'model' }))
+}
+
+type Finished = { record: JobRecord; quotas: Record<string, string> }
+
+/** Waits as long as the job's deadline lets it run. Where the client leaves, the job is cancelled. */
+const finished = async (
+  context: Context,
+  caller: Caller,
+  request: JobRequest,
+  left: AbortSignal,
+): Promise<Finished> => {
+  const options = { idempotencyKey: null, fingerprint: '', waitMs: 0 }
+  const submitted = await instanceOf(context).submit(caller, toWire(request), options)
+  if (!submitted.ok) throw new Refused(inTheirWords(submitted.fault))
+  const quotas = quotaHeaders(submitted.value.quotas)
+  let record = fromWire(submitted.value.body)
+  const cancel = () => context.waitUntil(instanceOf(context).cancel(caller, record.id))
+  if (left.aborted) cancel()
+  else left.addEventListener('abort', cancel, { once: true })
+  while (!isFinal(record.status))
+    record = fromWire(unwrap(await instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000)).body)
+  return { record, quotas }
+}
+
+const THEIR_FIELDS: Record<string, string> = { 'input.count': 'n', 'input.format': 'output_format', models: 'model' }
+
+/** The field at fault as this request has it. */
+const inTheirWords = (problem: Fault): Fault =>
+  problem.param === undefined
+    ? problem
+    : { ...problem, param: THEIR_FIELDS[problem.param] ?? problem.param.replace(/^input\./, '') }
+
+const whyNot = ({ error, id }: JobRecord) =>
+  fault(error?.code ?? 'canceled', error?.message ?? 'The job was canceled.', {
+    source: error?.source ?? 'switchyard',
+    ...(error?.param ? { param: error.param } : {}),
+    details: { job: id },
+  })
+
+/** OpenAI's present models answer in base64, so that is what clients read; what is too large for memory goes by address. */
+const wantsInline = ({ response_format: format }: ImageGeneration, images: readonly { bytes: number }[]): boolean =>
+  format !== 'url' && images.reduce((sum, { bytes }) => sum + bytes, 0) <= LIMITS.answeredImageBytes
+
+const base64Of = async (context: Context, artifact: string): Promise<string> => {
+  const key = artifactKey(context.params['instance'] ?? '', artifact)
+  const object = key === null ? null : await context.env.ARTIFACTS.get(key)
+  if (!object) throw new Refused(fault('artifact_failed', 'A picture was stored and is not there any more.'))
+  return toBase64(new Uint8Array(await object.arrayBuffer()))
+}
+
+const urlOf = async (context: Context, artifact: string): Promise<string> =>
+  (await artifactUrl(context, context.params['instance'] ?? '', artifact)) ?? ''

@@ -1,0 +1,75 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { ErrorBody } from '../../../src/contract/fault.ts'
+import type { ImageList } from '../../../src/contract/image-request.ts'
+import { openSite, type Site, SYNC, send } from '../support/client.ts'
+import { type FakeIdeogram, failing, fakeIdeogram, PICTURE } from '../support/fake-ideogram.ts'
+
+/** `images/generations` over the real Instance and lane. */
+
+let site: Site
+let provider: FakeIdeogram
+beforeEach(async () => {
+  provider = fakeIdeogram()
+  site = await openSite('prod')
+})
+
+const generate = (more: Record<string, unknown> = {}) =>
+  site.send<ImageList & ErrorBody>('POST', '/images/generations', {
+    json: { model: 'ideogram/ideogram-3', prompt: 'a lighthouse', ...SYNC, ...more },
+  })
+
+const bytesOf = (base64: string | undefined) => Uint8Array.from(atob(base64 ?? ''), (one) => one.charCodeAt(0))
+
+describe('an image', () => {
+  test('comes in base64, with the job behind it', async () => {
+    const { status, headers, body } = await generate()
+    expect(status).toBe(200)
+    expect(bytesOf(body.data[0]?.b64_json)).toEqual(PICTURE)
+    expect(body).toMatchObject({ created: expect.any(Number), output_format: 'png', size: '1280x720' })
+    expect(body.data[0]).not.toHaveProperty('url')
+    const job = await site.job(body.job)
+    expect(job).toMatchObject({ status: 'succeeded', model: 'ideogram/ideogram-3', cost_usd: body.cost_usd })
+    expect(headers.get('x-switchyard-model')).toBe('ideogram/ideogram-3')
+    expect(headers.get('x-switchyard-job')).toBe(job.id)
+  })
+
+  test('comes as an address that needs no key', async () => {
+    const { body } = await generate({ response_format: 'url', n: 2 })
+    expect(body.data).toHaveLength(2)
+    for (const { url, b64_json } of body.data) {
+      expect(b64_json).toBeUndefined()
+      const picture = await send('GET', url ?? '')
+      expect([picture.status, picture.headers.get('content-type')]).toEqual([200, 'image/png'])
+    }
+  })
+
+  test('of a model named alone is made by the one provider that has it', async () => {
+    expect((await generate({ model: 'ideogram-3' })).status).toBe(200)
+  })
+
+  test('is asked for in the words of a job', async () => {
+    const { body } = await generate({ n: 2, quality: 'hd', size: 'auto', project: 'forge', metadata: { a: 'b' } })
+    expect(await site.job(body.job)).toMatchObject({
+      input: { prompt: 'a lighthouse', count: 2, quality: 'high' },
+      project: 'forge',
+      metadata: { a: 'b' },
+    })
+  })
+
+  test('that no model can make names the field of this request', async () => {
+    const { status, body } = await generate({ output_format: 'webp' })
+    expect([status, body.error.code, body.error.param]).toEqual([400, 'invalid_request', 'output_format'])
+  })
+
+  test('of a model that is not there is not found', async () => {
+    const { status, body } = await generate({ model: 'none' })
+    expect([status, body.error.code, body.error.param]).toEqual([404, 'not_found', 'model'])
+  })
+
+  test('that fails tells why, and by which job', async () => {
+    provider.next.generate.push(failing(400, { error: 'no' }))
+    const { status, body } = await generate({ fallback: false })
+    expect(status).toBe(502)
+    expect(body.error).toMatchObject({ code: 'provider_rejected', details: { job: expect.stringMatching(/^job_/) } })
+  })
+})
