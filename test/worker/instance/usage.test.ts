@@ -1,5 +1,6 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { usageOf } from '../../../src/contract/usage.ts'
 import type { UsageReport } from '../../../src/contract/usage-report.ts'
 import type { Instance } from '../../../src/instance/instance.ts'
 import { instanceStub, openSite, rowsOf, type Site, SYNC, withKey } from '../support/client.ts'
@@ -124,14 +125,15 @@ describe('usage', () => {
     )
   })
 
-  test('counts tokens by kind, also of kinds that nobody has heard of', async () => {
+  test('counts tokens by kind, those that occurred', async () => {
     provider.hold('generate')
     const jobs = [await site.begin(), await site.begin()]
     for (const { id } of jobs) {
       await running(id)
-      await report(id, { output: { images: [] }, tokens: { input: 100, output: 7, dreamt: 1 } })
+      const used = usageOf({ inputTokens: 100, cachedInputTokens: 40, outputTokens: 7 })
+      await report(id, { output: { images: [] }, usage: used })
     }
-    expect((await usage()).total.tokens).toEqual({ input: 200, output: 14, dreamt: 2 })
+    expect((await usage()).total.tokens).toEqual({ input: 200, cached_input: 80, output: 14 })
     provider.release('generate')
   })
 
