@@ -82,6 +82,7 @@ export class Foreground {
 
   /** Jobs whose Worker was silent for a lease. */
   silent(now: number): string[] {
+    if (this.#leases.size === 0) return []
     return [...this.#leases].flatMap(([job, untilMs]) => (untilMs <= now ? [job] : []))
   }
 
