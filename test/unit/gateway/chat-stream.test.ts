@@ -380,6 +380,19 @@ describe('a client that leaves', () => {
   })
 })
 
+test('pieces without text are held, but not for ever', async () => {
+  function* empty() {
+    for (;;) yield RECORDED[0] ?? ''
+  }
+  const provider = streaming(empty())
+  const served = serve('stream', fakeForeground(), provider.fetch)
+  const response = await served.response
+  expect(response.status).toBe(200)
+  expect(provider.pulled()).toBe(LIMITS.heldPieces)
+  await response.body?.cancel()
+  await served.settled()
+})
+
 describe('backpressure', () => {
   test('a client that does not read stops the provider', async () => {
     function* endless() {
