@@ -79,6 +79,8 @@ export const LIMITS = {
   stopCharacters: 256,
   logitBiases: 1_024,
   outputTokensMax: 1_000_000,
+  /** Tokens of an answer without a stream whose request sets no limit: ten minutes by Anthropic's client's own reckoning. */
+  wholeAnswerTokens: 21_333,
   modelNameCharacters: 128,
   descriptionCharacters: 8_192,
   identifierCharacters: 512,
@@ -132,6 +134,8 @@ export const LIMITS = {
   laneAnswerMs: 4_000,
   /** A waiting job whose row cannot be read is looked at again after this time, until its deadline. */
   unreadableRetryMs: 10 * 60 * 1000,
+  /** Silence of a Worker after which an attempt that it drives on the line is given up for lost; it renews three times as often. */
+  foregroundLeaseMs: 30_000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
   /** First and longest wait between a lane's tries to deliver its reports. */

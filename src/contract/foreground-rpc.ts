@@ -57,6 +57,8 @@ export type CallEnd = {
   providerRequestId: string | null
   providerMs: number
   rate: { requests: RateHint | null; tokens: RateHint | null }
+  /** How long the client waits for a next attempt, in ms; left out: half a minute. */
+  waitMs?: number
 }
 
 /** What follows an attempt: another one, or the end of the call. `fault` is why a call that has failed did. */

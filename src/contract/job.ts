@@ -12,13 +12,13 @@ export type FinalStatus = 'succeeded' | 'failed' | 'canceled'
 export const isFinal = (status: Status): status is FinalStatus =>
   status === 'succeeded' || status === 'failed' || status === 'canceled'
 
-export const NODE_TYPES = ['image.generate@1'] as const
+export const NODE_TYPES = ['image.generate@1', 'text.generate@1', 'text.embed@1'] as const
 export type NodeType = (typeof NODE_TYPES)[number]
 
 /** `image.generate` means its newest version. */
 const NodeTypeName = v.pipe(
-  v.picklist(['image.generate', 'image.generate@1'], `must be one of ${NODE_TYPES.join(', ')}`),
-  v.transform((): NodeType => 'image.generate@1'),
+  v.picklist(['image.generate', 'image.generate@1'], 'must be image.generate@1'),
+  v.transform((): 'image.generate@1' => 'image.generate@1'),
 )
 
 /** `POST {base}/jobs`. Unknown fields are refused, so that a misspelt one is never silently ignored. */
@@ -89,7 +89,8 @@ export const JobRecord = v.object({
   instance: v.string(),
   project: v.nullable(v.string()),
   priority: v.number(),
-  input: ImageInput,
+  /** Null where a client waited on the line: what it asked passed the Worker only. */
+  input: v.nullable(ImageInput),
   output: v.nullable(ImageOutput),
   error: v.nullable(JobError),
   model: v.nullable(v.string()),
@@ -106,7 +107,8 @@ export const JobRecord = v.object({
   estimate_usd: v.nullable(v.number()),
   /** What the job was judged by on `model`; null where no price is known. */
   price: v.nullable(JobPrice),
-  usage: v.nullable(v.object({ images: v.number() })),
+  /** `images`, or tokens by kind, such as `input_tokens`. */
+  usage: v.nullable(v.record(v.string(), v.number())),
   timing: v.object({
     queued_ms: v.nullable(v.number()),
     provider_ms: v.nullable(v.number()),

@@ -1,6 +1,7 @@
 import type { Fault } from './fault.ts'
 import type { ImageOutput } from './image.ts'
 import type { PriceSnapshot } from './price.ts'
+import type { Usage } from './usage.ts'
 
 /** What the Worker, the Instance and its lanes say to each other. Additive only: versions mix during a rollout. */
 
@@ -71,8 +72,10 @@ export type AttemptEnd = {
   resume: string | null
   /** What the provider's rate headers said, where they did. */
   rate?: RateHint
-  /** Tokens by kind, such as `input`, as the provider counted them. */
-  tokens?: Record<string, number>
+  /** What a model of text used. */
+  usage?: Usage
+  /** Nothing may follow: a part of the answer is with the client, or the client has left. */
+  final?: boolean
 }
 
 /** What the provider's rate headers said: calls left, and until when that counts. */

@@ -38,6 +38,23 @@ export const usageOf = (known: Partial<Usage>): Usage => ({
   ...known,
 })
 
+/** Tokens by kind, such as `cached_input`; kinds that did not occur are left out. */
+export const tokensByKind = (usage: Usage): Record<string, number> => {
+  const kinds = {
+    input: usage.inputTokens,
+    cached_input: usage.cachedInputTokens,
+    cache_write_5m: usage.cacheWrite5mTokens,
+    cache_write_1h: usage.cacheWrite1hTokens,
+    output: usage.outputTokens,
+    reasoning: usage.reasoningTokens,
+    input_image: usage.imageInputTokens,
+    output_image: usage.imageOutputTokens,
+    input_audio: usage.audioInputTokens,
+    output_audio: usage.audioOutputTokens,
+  }
+  return Object.fromEntries(Object.entries(kinds).filter(([, count]) => count > 0))
+}
+
 const Tokens = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 
 /** `usage` of a completion, as OpenAI has it, with what it cost. */

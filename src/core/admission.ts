@@ -1,6 +1,15 @@
 import { LIMITS } from '../limits.ts'
 import { type Adaptive, inForce, initialAdaptive, narrow, widen } from './adaptive.ts'
-import { fillOf, nextTokenAt, type Rate, reachOf, spacingOf, takeToken, tokensLeft } from './token-bucket.ts'
+import {
+  fillOf,
+  intervalOf,
+  nextTokenAt,
+  type Rate,
+  reachOf,
+  spacingOf,
+  takeToken,
+  tokensLeft,
+} from './token-bucket.ts'
 
 /**
  * Whether a call may go out now. Several limiters stand before a call, those of its provider and of its model; each has a
@@ -95,6 +104,19 @@ export const requestQuota = ({ rules, load }: Limiter, now: number) => {
     return [{ limit, windowMs, left: nextAt > now ? 0 : tokensLeft(fullAtMs, { limit, windowMs }, now), nextAt }]
   })
   return quotas.sort((a, b) => a.left - b.left || b.nextAt - a.nextAt)[0] ?? null
+}
+
+/**
+ * A call used more tokens than were taken for it, or fewer (`surplus` below zero): rates in tokens are charged with the
+ * difference. What was not used comes back, but no more than makes the bucket full.
+ */
+export const chargeTokens = ({ rules, load }: Limiter, surplus: number, now: number): LimiterLoad => {
+  const rate = rules.rates.find(({ id }) => id === 'tokens_per_minute')
+  if (!rate || surplus === 0) return load
+  const before = load.fullAtMs.tokens_per_minute ?? 0
+  const inForce = rateInForce(rate, load)
+  const after = surplus > 0 ? takeToken(before, inForce, now, surplus) : before + surplus * intervalOf(inForce)
+  return { ...load, fullAtMs: { ...load.fullAtMs, tokens_per_minute: after } }
 }
 
 /** An attempt ended: its slot is free. */

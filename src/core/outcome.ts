@@ -56,6 +56,8 @@ export type AttemptFault = {
   secretReplaced?: boolean
   /** True where another credential has room: what one account refuses for now, the other may take at once. */
   roomElsewhere?: boolean
+  /** True where nothing may follow: a part of the answer has gone to the client. */
+  final?: boolean
 }
 
 /** Models not yet tried that accept the input, best first, with the time from which each could start. */
@@ -90,6 +92,7 @@ export const decide = (
   now: number,
   jitter: number,
 ): Decision => {
+  if (failed.final) return { next: 'fail' }
   const retryAt = retryTime(job, failed, now, jitter)
   // A token bucket is ready at a fraction of a millisecond; a job is due at a whole one, not before it.
   const whole = alternatives.map(({ model, readyAtMs }) => ({ model, readyAtMs: Math.ceil(readyAtMs) }))

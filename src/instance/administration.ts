@@ -13,7 +13,7 @@ import { readyAt, slotsOf } from '../core/admission.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { refusesAddress } from '../providers/address.ts'
-import { providerOf } from '../providers/registry.ts'
+import { upstreamOf } from '../providers/upstreams.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
@@ -89,7 +89,7 @@ export class Administration {
 
   provider(id: string, now: number): Result<ProviderView> {
     const setup = this.#books.setups.get(id)
-    const title = providerOf(id)?.title
+    const title = upstreamOf(id)?.title
     if (!setup || !title) return noProvider(id)
     const [limiter] = this.#books.limiters(`${id}/`)
     if (!limiter) return noProvider(id)

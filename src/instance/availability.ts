@@ -7,6 +7,7 @@ import type { Candidate } from '../core/choice.ts'
 import { chooseCredential } from '../core/credential.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { findModel } from '../providers/registry.ts'
+import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import { priceOf } from './pricing.ts'
@@ -99,7 +100,7 @@ export const providerReadyAt = (books: Books, provider: string, now: number): nu
 }
 
 /** When a model could be called, limits included. */
-const modelReadyAt = (books: Books, name: string, tokens: number, now: number): number | null => {
+export const modelReadyAt = (books: Books, name: string, tokens: number, now: number): number | null => {
   const provider = name.split('/')[0] ?? ''
   const providerAt = providerReadyAt(books, provider, now)
   if (providerAt === null) return null
@@ -147,4 +148,24 @@ export const candidatesFor = (
     })
   }
   return { candidates, prices, skipped }
+}
+
+/** A model of text as a candidate. The Worker has seen to it that the model accepts the input. */
+export const textCandidate = (
+  books: Books,
+  model: string,
+  tokens: number,
+  priceMicros: number | null,
+  now: number,
+): Candidate => {
+  const record = books.record(model)
+  const card = findChatModel(model)?.card ?? findEmbedModel(model)?.card
+  return {
+    model,
+    readyAtMs: modelReadyAt(books, model, tokens, now),
+    priceMicros,
+    durationMs: medianMs(record) ?? card?.typicalMs ?? 0,
+    successRate: successRate(record),
+    qualityRank: card?.qualityRank ?? 1,
+  }
 }

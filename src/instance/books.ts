@@ -7,7 +7,7 @@ import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags, type WaitingClass } from '../core/fair-queue.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
-import { PROVIDERS } from '../providers/registry.ts'
+import { UPSTREAMS } from '../providers/upstreams.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
@@ -102,7 +102,7 @@ export class Books {
     }
     this.lanes = []
     for (const row of jobs.running()) {
-      this.enterLane(row.lane)
+      if (row.lane !== null) this.enterLane(row.lane)
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
       const held = this.credentialLimiter(row.model.split('/')[0] ?? '', row.credential)
@@ -122,7 +122,7 @@ export class Books {
     const credentials = admin.credentials.all()
     this.setups.clear()
     this.#rules.clear()
-    for (const { id, defaultBaseUrl, defaultLimits } of PROVIDERS) {
+    for (const { id, defaultBaseUrl, defaultLimits } of UPSTREAMS) {
       const row = rows.get(id)
       const limits: ProviderLimits = {
         concurrency: defaultLimits.concurrency,

@@ -76,6 +76,11 @@ export class Dispatcher {
 
   #start(row: JobRow, now: number): Started {
     const { books, admin, jobs, ambient } = this.#desk
+    if (row.foreground === 1 && !this.#desk.isWaitedFor(row.id)) {
+      // Whoever waited on the line is gone, with an earlier process of ours.
+      this.#transitions.apply(row, { type: 'cancel' })
+      return { started: false, holdsUp: 'nobody', untilMs: null }
+    }
     this.#bringWithinReach(row, now)
     const owner = this.#ownerOf(row)
     const picked = owner
@@ -93,8 +98,8 @@ export class Dispatcher {
       const holdsUp = admission.limit === breakerName ? 'provider' : 'model'
       return { started: false, holdsUp, untilMs: admission.untilMs }
     }
-    const lane = laneWithRoom(books.lanes)
-    if (lane === null) return { started: false, holdsUp: 'provider', untilMs: null }
+    const lane = row.foreground === 1 ? null : laneWithRoom(books.lanes)
+    if (lane === null && row.foreground === 0) return { started: false, holdsUp: 'provider', untilMs: null }
     // It ends or waits for its budget, and has left the queue.
     if (!this.#transitions.mayStart(row)) return { started: false, holdsUp: 'nobody', untilMs: null }
     for (const [i, { name, rules }] of limiters.entries()) {
@@ -109,7 +114,8 @@ export class Dispatcher {
     jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
     books.holdCredential(row.id, picked.limiter.name)
     this.#credentials.begun(credential, now)
-    this.#assign(row, credential, lane)
+    if (lane === null) this.#open(row, credential)
+    else this.#assign(row, credential, lane)
     return { started: true }
   }
 
@@ -156,6 +162,24 @@ export class Dispatcher {
     if (passage.passes) this.#probe(name, passage.breaker)
   }
 
+  #open(row: JobRow, credential: CredentialRow): void {
+    const { books } = this.#desk
+    const setup = books.setups.get(row.provider)
+    if (!setup) return
+    const price = wishesOf(row).prices?.[row.model]
+    this.#transitions.open({
+      job: row.id,
+      attempt: row.attempt + 1,
+      model: row.model,
+      baseUrl: setup.baseUrl,
+      timeoutMs: setup.timeoutMs,
+      credential: { identity: books.credentialName(row.provider, credential.name), sealed: sealOf(credential) },
+      deadlineAtMs: row.deadline_at_ms,
+      price: price ? JSON.stringify(price) : null,
+      delayMs: 0,
+    })
+  }
+
   #assign(row: JobRow, credential: CredentialRow, lane: number): void {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
@@ -165,7 +189,7 @@ export class Dispatcher {
     this.#transitions.assign(lane, {
       job: row.id,
       attempt: row.attempt + 1,
-      type: row.type,
+      type: 'image.generate@1',
       model: row.model,
       input: row.input,
       baseUrl: setup.baseUrl,

@@ -16,7 +16,9 @@ import type {
   ReplayRecord,
   ReplayRequest,
 } from '../contract/dead-letter.ts'
+import { endsJob } from '../contract/event.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
+import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
 import type {
   ApiKey,
   Credential,
@@ -37,6 +39,7 @@ import {
   type AttemptRef,
   type Caller,
   fromWire,
+  type Quota,
   type Report,
   type ReportReply,
   toWire,
@@ -52,6 +55,7 @@ import { notHere, type Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
 import { type BatchRecords, batchRecord, cancelBatch, findBatch, readBatches, takeInBatch } from './batches.ts'
 import { listBudgets, readBudget, removeBudget, saveBudget } from './budgets.ts'
+import { callEnded, endCall, giveUpCall, retryAfterOf, takeCall } from './calls.ts'
 import { type DeadLetterPageRequest, ownProject, readDeadLetters } from './dead-letter-reader.ts'
 import { noDeadLetter } from './dead-letters.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -64,14 +68,14 @@ import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
 import { type ModelPrice, modelPrices } from './pricing.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
-import { answer, type JobRecords, readJob, readJobs, visible } from './reader.ts'
+import { answer, type JobRecords, queueBound, readJob, readJobs, visible } from './reader.ts'
 import type { ReplayRow } from './replay-store.ts'
 import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import type { Effects } from './transitions.ts'
 import { readUsage } from './usage-reader.ts'
 import { createVault, type Vault } from './vault.ts'
-import { isoTime, keyView } from './views.ts'
+import { isoTime, keyView, quotasOf } from './views.ts'
 
 export type Submitted = Answered<JobRecord> & { replayed: boolean }
 
@@ -147,6 +151,7 @@ export class Instance extends DurableObject<Env> {
     saveIdentity(parts.admin, parts.identity)
     parts.broadcast.closeAll('instance deleted')
     parts.waiters.releaseAll()
+    parts.foreground.releaseAll()
     await this.#erase(parts)
     return ok(null)
   }
@@ -348,6 +353,52 @@ export class Instance extends DurableObject<Env> {
     const verified = await this.#hooksOf(parts).verify(delivery, systemAmbient.now())
     if (verified.ok) this.ctx.waitUntil(parts.lanes.poke(row.lane, { job, attempt }))
     return verified
+  }
+
+  // ------------------------------------------------------------------------------------------ calls on the line
+
+  /** Answers when the call's first attempt may begin; until then its caller waits in the queue like any job. */
+  async openCall(caller: Caller, wire: Wire<OpenCall>): Promise<Result<{ opening: Wire<Opening>; quotas: Quota[] }>> {
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const call = fromWire(wire)
+      const id = systemAmbient.id('job')
+      const turn = parts.foreground.turnOf(id, Math.min(call.waitMs, call.deadlineS * 1000))
+      const taken = await this.#commit
+        .apply(() => takeCall(parts, principal, caller.requestId, id, call))
+        .catch((error: unknown) => {
+          parts.foreground.over(id)
+          throw error
+        })
+      if (!taken.ok) {
+        parts.foreground.over(id)
+        return taken
+      }
+      const opening = (await turn) ?? (await this.#giveUpCall(parts, id))
+      const now = systemAmbient.now()
+      if (opening) return ok({ opening: toWire(opening), quotas: quotasOf(parts.books, queueBound(parts), now) })
+      return refuse('rate_limited', 'The limits of this instance let no call begin in time.', {
+        retryAfterMs: retryAfterOf(parts, call, now),
+      })
+    })
+  }
+
+  /** An attempt on the line has ended. Answers the next one, when its turn has come, or how the call ended. */
+  async closeCall(ref: AttemptRef, wire: Wire<CallEnd>): Promise<Wire<CallNext>> {
+    const parts = this.#parts
+    if (!parts || parts.identity.deleting) return toWire({ next: 'end', fault: null, costMicros: null })
+    const end = fromWire(wire)
+    // Waited for before it can begin: a fallback may begin in the transaction that ends the attempt before it.
+    const turn = parts.foreground.turnOf(ref.job, Math.max(0, end.waitMs ?? LIMITS.backoffMaxMs))
+    await this.#commit.apply(() => endCall(parts, ref, end))
+    const opening = callEnded(parts, ref.job) ? null : ((await turn) ?? (await this.#giveUpCall(parts, ref.job)))
+    if (opening) return toWire({ next: 'attempt', opening })
+    parts.foreground.over(ref.job)
+    return toWire(callEnded(parts, ref.job) ?? { next: 'end', fault: null, costMicros: null })
+  }
+
+  /** Attempts that are still driven on the line. Answers those that are over for the Instance: stop them. */
+  async renewCalls(refs: AttemptRef[]): Promise<AttemptRef[]> {
+    return this.#parts?.foreground.renew(refs, systemAmbient.now()) ?? refs
   }
 
   // ---------------------------------------------------------------------------------------------------- keys
@@ -600,6 +651,7 @@ export class Instance extends DurableObject<Env> {
       this.ctx.storage.transactionSync(() => {
         parts.jobs.begin()
         for (const operation of operations) operation()
+        for (const job of parts.foreground.silent(systemAmbient.now())) parts.scheduler.loseOnLine(job)
         if (!parts.identity.deleting) wakeAt = earliest(parts.replays.turn(), parts.scheduler.turn())
         parts.jobs.flush()
         parts.events.flush()
@@ -622,6 +674,16 @@ export class Instance extends DurableObject<Env> {
     }
   }
 
+  /** Nobody waits for the call any more; where its attempt began in this very moment, it is answered all the same. */
+  async #giveUpCall(parts: Parts, id: string): Promise<Opening | null> {
+    const late = parts.foreground.takeUndelivered(id)
+    if (late) return late
+    await this.#commit.apply(() => {
+      if (!parts.foreground.hasUndelivered(id)) giveUpCall(parts, id)
+    })
+    return parts.foreground.takeUndelivered(id)
+  }
+
   /** Tells and hands out what was committed. The output gate holds all of it until the commit is on disk. */
   #afterCommit(parts: Parts, effects: Effects, wakeAt: number | null): void {
     const now = systemAmbient.now()
@@ -630,14 +692,17 @@ export class Instance extends DurableObject<Env> {
       logTransition(parts.identity.id, event, requestId)
       if (event.type !== 'job.started' && event.job) parts.progress.delete(event.job)
       if (event.job) parts.waiters.told(event)
+      if (event.job && endsJob(event.type)) parts.foreground.over(event.job)
     }
+    for (const job of effects.left) parts.foreground.left(job)
+    for (const opening of effects.open) parts.foreground.opened(opening, now)
     for (const [lane, assignments] of effects.assign) {
       const reply = this.#replies.get(lane)
       if (reply) reply.push(...assignments)
       else this.ctx.waitUntil(parts.lanes.assign(lane, assignments, now))
     }
     for (const [lane, refs] of effects.stop) this.ctx.waitUntil(parts.lanes.stop(lane, refs))
-    this.#wake(earliest(wakeAt, parts.lanes.nextExpiry(parts.books.lanes)))
+    this.#wake(earliest(wakeAt, parts.lanes.nextExpiry(parts.books.lanes), parts.foreground.nextExpiry()))
     if (parts.lanes.silent(parts.books.lanes, now).length > 0) this.ctx.waitUntil(this.#askSilentLanes(parts))
   }
 

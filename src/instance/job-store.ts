@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contract/fault.ts'
 import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
+import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
 import { JSON_COLUMNS, Unreadable } from './unreadable.ts'
@@ -63,6 +64,10 @@ const JobRow = v.object({
   /** The replay by filter that replayed it last. */
   replayed_by: text,
   discarded_at_ms: time,
+  /** 1 where a client waits on the line and the Worker drives the attempts. */
+  foreground: count,
+  /** JSON of the `Usage` of the attempt that served it. */
+  usage: text,
 })
 export type JobRow = v.InferOutput<typeof JobRow>
 const CarefulRow = v.object({ ...JobRow.entries, ...JSON_COLUMNS })
@@ -108,7 +113,8 @@ export type AttemptClose = {
 export type RunningJob = {
   id: string
   attempt: number
-  lane: number
+  /** Null where a Worker drives it on the line. */
+  lane: number | null
   model: string
   credential: string
   started_at_ms: number
@@ -153,7 +159,9 @@ export type NewJob = Omit<
   | 'round_after'
   | 'replayed_by'
   | 'discarded_at_ms'
-> & { batch?: string | null }
+  | 'foreground'
+  | 'usage'
+> & { batch?: string | null; foreground?: number }
 
 const SetAside = v.object({
   id: v.string(),
@@ -339,6 +347,10 @@ export class JobStore {
     this.#change(id, { deadline_at_ms: deadlineAtMs, deadline_left_ms: leftMs })
   }
 
+  saveUsage(id: string, usage: Usage): void {
+    this.#change(id, { usage: JSON.stringify(usage) })
+  }
+
   /** What a replay changes beside the job's state: a new round begins behind the attempts made so far. */
   restart(id: string, deadlineAtMs: number, replay: string | null): void {
     const row = this.find(id)
@@ -504,7 +516,7 @@ export class JobStore {
   running(): RunningJob[] {
     return [...this.#rows.values()].flatMap((row) => {
       const open = openAttemptOf(row)
-      if (row.status !== 'running' || row.lane === null || !open) return []
+      if (row.status !== 'running' || !open) return []
       const { credential, started_at_ms } = open
       return [{ id: row.id, attempt: row.attempt, lane: row.lane, model: row.model, credential, started_at_ms }]
     })
@@ -697,6 +709,7 @@ const FIXED: (keyof JobRow)[] = [
   'wishes',
   'metadata',
   'batch',
+  'foreground',
   'created_at_ms',
 ]
 const CHANGING = COLUMNS.filter((column) => !FIXED.includes(column))
@@ -722,6 +735,8 @@ const NOTHING_YET = {
   round_after: 0,
   replayed_by: null,
   discarded_at_ms: null,
+  foreground: 0,
+  usage: null,
 } as const
 
 const readOpenAttempt = (text: string | null): OpenAttempt | null => {

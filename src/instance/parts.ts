@@ -14,6 +14,7 @@ import { Broadcast } from './broadcast.ts'
 import { DeadLetterStore } from './dead-letter-store.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
+import { Foreground } from './foreground.ts'
 import { InstanceLog } from './instance-log.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
@@ -65,6 +66,7 @@ export type Parts = {
   lanes: Lanes
   sealing: Sealing
   waiters: Waiters
+  foreground: Foreground
   /** Of running jobs, 0…1: told, not kept. */
   progress: Map<string, number>
 }
@@ -91,6 +93,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
   const log = new InstanceLog(logs, () => books.seq, systemAmbient.now)
   const access = new Access()
   access.reload(admin)
+  const foreground = new Foreground(onLine(jobs), now)
   const batches = new BatchStore(sql, jobs)
   const scheduler = new Scheduler({
     instance: identity.id,
@@ -104,6 +107,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     log,
     ambient: systemAmbient,
     webhookUrl: webhookUrls(env, identity.id),
+    isWaitedFor: (job) => foreground.waitsFor(job),
   })
   const letters = new DeadLetterStore(sql, jobs)
   const deadLetters = new DeadLetters({
@@ -139,6 +143,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     lanes,
     sealing: new Sealing(admin, books, lanes),
     waiters: new Waiters(),
+    foreground,
     progress: new Map(),
   }
 }
@@ -150,6 +155,8 @@ const webhookUrls =
     const base = env.PUBLIC_BASE_URL.replace(/\/+$/, '')
     return `${base}/v1/instances/${instance}/hooks/${provider}?job=${attempt.job}&attempt=${attempt.attempt}`
   }
+
+const onLine = (jobs: JobStore): string[] => jobs.running().flatMap(({ id, lane }) => (lane === null ? [id] : []))
 
 const lanesOf = (jobs: JobStore): number[] => [
   ...new Set(jobs.running().flatMap((row) => (row.lane === null ? [] : [row.lane]))),

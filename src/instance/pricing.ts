@@ -1,11 +1,13 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
+import type { Expected } from '../contract/foreground-rpc.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { JobPrice, Price, PriceRequest, PriceSnapshot, PriceView } from '../contract/price.ts'
 import { estimateMicros } from '../core/cost.ts'
 import { LIMITS } from '../limits.ts'
 import { listedProviders } from '../prices/list.ts'
-import { findModel, PROVIDERS, providerOf } from '../providers/registry.ts'
+import { findModel, PROVIDERS } from '../providers/registry.ts'
+import { upstreamOf } from '../providers/upstreams.ts'
 import type { FoundPrice, PriceBook } from './price-book.ts'
 import type { PriceStore } from './price-store.ts'
 
@@ -30,6 +32,20 @@ export const priceOf = (books: { prices: PriceBook }, name: string, input: Image
   const micros = estimateMicros(priced.price, expected.usage)
   const price = snapshotOf(priced, micros)
   return micros === null ? { unknown: 'the price has no rate for such a request', price } : { micros, price }
+}
+
+/** The price by which a call of text is judged, with what it is expected to come to; null where none may be billed. */
+export const textPriceOf = (
+  books: { prices: PriceBook },
+  name: string,
+  expected: Expected,
+  whenMs: number,
+): PriceSnapshot | null => {
+  const slash = name.indexOf('/')
+  const priced = books.prices.find(name.slice(0, slash), [name.slice(slash + 1)], whenMs)
+  if (!priced || !isBilled(books.prices, priced)) return null
+  const usage = { input_tokens: expected.inputTokens, output_tokens: expected.outputTokens }
+  return snapshotOf(priced, estimateMicros(priced.price, usage))
 }
 
 /** An own price is its author's word; a listed one must be verified, or allowed. */
@@ -122,6 +138,6 @@ export class Pricing {
 }
 
 /** One that jobs may name, or one whose prices are listed. */
-const isProvider = (id: string): boolean => providerOf(id) !== null || listedProviders().includes(id)
+const isProvider = (id: string): boolean => upstreamOf(id) !== null || listedProviders().includes(id)
 
 const noProvider = (id: string) => refuse('not_found', `There is no provider "${id}".`)

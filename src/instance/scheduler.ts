@@ -1,6 +1,8 @@
 import { type Fault, fault } from '../contract/fault.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { AttemptEnd, AttemptRef, RateHint } from '../contract/rpc.ts'
+import { tokensByKind, type Usage } from '../contract/usage.ts'
+import { chargeTokens } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
 import { projectOf } from '../core/ledger.ts'
@@ -9,7 +11,7 @@ import type { Alternative } from '../core/outcome.ts'
 import { writeResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
-import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from './availability.ts'
+import { candidatesFor, hasRoomBeside, providerReadyAt, textCandidate, usableCredentials } from './availability.ts'
 import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-store.ts'
@@ -67,6 +69,45 @@ export class Scheduler {
     const attempts = jobs.attempts(row.id)
     this.#verdicts.learn(row, end, attempts.at(-1) ?? null)
     this.#close(row, attempts, end)
+  }
+
+  /** An attempt on the line ended. A client that has left is no failure: the job is canceled, and what was made is booked. */
+  endOnLine(ref: AttemptRef, end: AttemptEnd, abandoned: boolean): void {
+    const { jobs } = this.#desk
+    const row = jobs.findReadable(ref.job)
+    if (!row) return
+    if (end.usage) this.#correctTokens(row, end.usage)
+    if (!abandoned) {
+      this.end(ref, end)
+      return
+    }
+    const attempts = jobs.attempts(row.id)
+    this.#verdicts.learn(row, { ...end, fault: LEFT }, attempts.at(-1) ?? null)
+    this.#settle(row, attempts, { ...end, fault: LEFT })
+    this.#transitions.apply(jobs.find(row.id) ?? row, { type: 'cancel' }, {}, null, end.costMicros)
+  }
+
+  /** A Worker was silent for a lease: nobody can say what became of its attempt. */
+  loseOnLine(job: string): void {
+    const row = this.#desk.jobs.findReadable(job)
+    if (row?.status !== 'running') return
+    const attempts = this.#desk.jobs.attempts(row.id)
+    releaseProbes(this.#desk, row)
+    this.#close(row, attempts, { ...UNHEARD, final: true })
+  }
+
+  /** Limits in tokens were charged with what was expected: now with what it was. */
+  #correctTokens(row: JobRow, usage: Usage): void {
+    const { books, admin, ambient, jobs } = this.#desk
+    const surplus = usage.inputTokens + usage.outputTokens - row.tokens
+    const credential = jobs.attempts(row.id).at(-1)?.credential ?? null
+    const own = credential === null ? [] : [books.credentialLimiter(row.provider, credential)]
+    for (const limiter of [...books.limiters(row.model), ...own]) {
+      const load = chargeTokens(limiter, surplus, ambient.now())
+      if (load === limiter.load) continue
+      books.setLoad(limiter.name, load)
+      admin.saveLimiter(limiter.name, load)
+    }
   }
 
   /**
@@ -144,6 +185,14 @@ export class Scheduler {
   }
 
   #close(row: JobRow, open: AttemptRow[], end: AttemptEnd): void {
+    const { attempts, costMicros } = this.#settle(row, open, end)
+    const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end) : { type: 'done' }
+    const data = end.fault ? {} : { cost_usd: usd(costMicros), output: end.output }
+    this.#transitions.apply(row, event, data, null, end.costMicros)
+  }
+
+  /** Writes what an attempt came to. Answers the job's attempts with it, and what they cost together. */
+  #settle(row: JobRow, open: AttemptRow[], end: AttemptEnd): { attempts: AttemptRow[]; costMicros: number | null } {
     const { jobs, ambient } = this.#desk
     const outcome = end.fault ? attemptCode(end.fault) : 'done'
     const closed = {
@@ -154,7 +203,8 @@ export class Scheduler {
       fault: end.fault,
     } as const
     jobs.closeAttempt(row.id, row.attempt, closed)
-    this.#desk.usage.attemptEnded(row, { ...end, outcome })
+    const tokens = end.usage ? tokensByKind(end.usage) : {}
+    this.#desk.usage.attemptEnded(row, { ...end, outcome, tokens })
     const attempts: AttemptRow[] = open.map((item) =>
       item.number === row.attempt ? { ...item, ended_at_ms: closed.at, outcome, cost_micros: end.costMicros } : item,
     )
@@ -166,9 +216,8 @@ export class Scheduler {
       providerMs: end.providerMs,
       storeMs: end.storeMs,
     })
-    const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end.resume) : { type: 'done' }
-    const data = end.fault ? {} : { cost_usd: usd(costMicros), output: end.output }
-    this.#transitions.apply(row, event, data, null, end.costMicros)
+    if (end.usage) jobs.saveUsage(row.id, end.usage)
+    return { attempts, costMicros }
   }
 
   /**
@@ -193,7 +242,7 @@ export class Scheduler {
     return writeResume({ stage: 'reconcile', sinceMs: last.started_at_ms, attempt: row.attempt, tries: 0, account })
   }
 
-  #failed(row: JobRow, attempts: AttemptRow[], problem: Fault, resume: string | null): JobEvent {
+  #failed(row: JobRow, attempts: AttemptRow[], problem: Fault, { resume, final }: AttemptEnd): JobEvent {
     const { books, ambient } = this.#desk
     const model = findModel(row.model)
     const code = attemptCode(problem)
@@ -214,6 +263,7 @@ export class Scheduler {
         secretReplaced: own?.enabled === true && last !== undefined && last.secret < own.secret,
         // What goes on from a checkpoint belongs to its own account.
         roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row.tokens, now),
+        final: final ?? false,
       },
       resume,
       earlier: round
@@ -225,17 +275,15 @@ export class Scheduler {
   }
 
   #alternatives(row: JobRow, tried: ReadonlySet<string>, now: number): Alternative[] {
-    const { models, prefer, fallback } = wishesOf(row)
+    const { models, prefer, fallback, prices } = wishesOf(row)
     if (!fallback) return []
     const untried = models.filter((name) => !tried.has(name))
     if (untried.length === 0) return []
-    const { candidates } = candidatesFor(
-      this.#desk.books,
-      untried,
-      JSON.parse(row.input) as ImageInput,
-      row.tokens,
-      now,
-    )
+    const { books } = this.#desk
+    const candidates =
+      row.type === 'image.generate@1'
+        ? candidatesFor(books, untried, JSON.parse(row.input) as ImageInput, row.tokens, now).candidates
+        : untried.map((name) => textCandidate(books, name, row.tokens, prices?.[name]?.estimated_micros ?? null, now))
     return rankCandidates(candidates, prefer, now).flatMap(({ model, readyAtMs }) =>
       readyAtMs === null ? [] : [{ model, readyAtMs }],
     )
@@ -279,6 +327,18 @@ const UNREADABLE = fault('outcome_unknown', 'The record of the job cannot be rea
 
 /** Clocks of two machines may differ by this much. */
 const CLOCK_SKEW_MS = 1_000
+
+const LEFT = fault('canceled', 'The client left before the answer was whole.')
+
+const UNHEARD: AttemptEnd = {
+  output: null,
+  fault: fault('outcome_unknown', 'The process that ran the attempt ended before it could say what became of it.'),
+  costMicros: null,
+  providerRequestId: null,
+  providerMs: 0,
+  storeMs: 0,
+  resume: null,
+}
 
 const usd = (micros: number | null): number | null => (micros === null ? null : micros / 1_000_000)
 

@@ -206,4 +206,12 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX jobs_request ON jobs (request_id) WHERE substr(request_id, 5, 8) <> substr(id, 5, 8);
     `,
   },
+  {
+    id: 8,
+    description: 'calls on the line; what a model of text used',
+    sql: `
+      ALTER TABLE jobs ADD COLUMN foreground INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE jobs ADD COLUMN usage TEXT;
+    `,
+  },
 ]

@@ -1,6 +1,7 @@
 import type { DurableEvent, Event } from '../contract/event.ts'
 import type { Fault } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
+import type { Opening } from '../contract/foreground-rpc.ts'
 import { type Assignment, type AttemptRef, refText } from '../contract/rpc.ts'
 import { release } from '../core/admission.ts'
 import { releaseProbe } from '../core/breaker.ts'
@@ -23,9 +24,19 @@ export type Effects = {
   events: { event: Event; project: string | null; requestId: string }[]
   assign: Map<number, Assignment[]>
   stop: Map<number, AttemptRef[]>
+  /** Attempts that the Worker of a waiting client drives. */
+  open: Opening[]
+  /** Jobs whose attempt on the line is over. */
+  left: string[]
 }
 
-const noEffects = (): Effects => ({ events: [], assign: new Map(), stop: new Map() })
+const noEffects = (): Effects => ({
+  events: [],
+  assign: new Map(),
+  stop: new Map(),
+  open: [],
+  left: [],
+})
 
 /** The database, its mirror, and the world's time and chance: what every decision is made and written with. */
 export type Desk = {
@@ -41,6 +52,8 @@ export type Desk = {
   ambient: Ambient
   /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
   webhookUrl(provider: string, attempt: AttemptRef): string | null
+  /** Whether a client waits on the line for this job. */
+  isWaitedFor(job: string): boolean
 }
 
 /**
@@ -199,6 +212,10 @@ export class Transitions {
     this.#effects.assign.set(lane, assignments)
   }
 
+  open(opening: Opening): void {
+    this.#effects.open.push(opening)
+  }
+
   /** A job keeps its place through retries; it gets a new one with a new provider, and when it was not waiting before. */
   #placeOf(row: JobRow, job: Lifecycle, now: number): { provider: string; tag: number; queuedAtMs: number } {
     const provider = job.model.split('/')[0] ?? row.provider
@@ -227,9 +244,11 @@ export class Transitions {
     const { books, jobs, ambient } = this.#desk
     for (const { name, load } of books.limiters(row.model)) books.setLoad(name, release(load))
     books.leaveCredential(row.id)
-    if (row.lane === null) return
-    books.leaveLane(row.lane)
+    if (row.lane !== null) books.leaveLane(row.lane)
+    if (row.foreground === 1) this.#effects.left.push(row.id)
     if (event.type !== 'cancel' && event.type !== 'deadline') return
+    // Whoever left the line has said before what the attempt came to.
+    if (row.open_attempt === null) return
     const outcome = event.type === 'cancel' ? 'canceled' : 'deadline_exceeded'
     jobs.closeAttempt(row.id, row.attempt, {
       at: ambient.now(),
@@ -241,6 +260,7 @@ export class Transitions {
     jobs.saveResult(row.id, { output: null, costMicros: null, providerMs: 0, storeMs: 0 })
     this.#desk.usage.attemptEnded(row, { outcome, output: null, costMicros: null, providerMs: 0 })
     releaseProbes(this.#desk, row)
+    if (row.lane === null) return
     const stops = this.#effects.stop.get(row.lane) ?? []
     stops.push({ job: row.id, attempt: row.attempt })
     this.#effects.stop.set(row.lane, stops)

@@ -26,7 +26,8 @@ export class UsageMirror {
 }
 
 /** What an attempt's end says of its use; where it was canceled or overdue only the outcome is known. */
-type AttemptUse = Pick<EndedAttempt, 'outcome' | 'costMicros' | 'providerMs'> & Pick<AttemptEnd, 'output' | 'tokens'>
+type AttemptUse = Pick<EndedAttempt, 'outcome' | 'costMicros' | 'providerMs'> &
+  Pick<AttemptEnd, 'output'> & { tokens?: Record<string, number> }
 
 /**
  * Counts what is used, in the transaction in which it is settled. Ends are added up in memory, and `flush` writes each row

@@ -4,6 +4,7 @@ import type { ImageInput, ImageOutput } from '../contract/image.ts'
 import type { ApiKey, Credential, ProviderView } from '../contract/instance.ts'
 import { isFinal, type JobError, type JobRecord, type WaitingFor } from '../contract/job.ts'
 import type { Quota } from '../contract/rpc.ts'
+import { tokensByKind, type Usage } from '../contract/usage.ts'
 import { admit, type Limiter, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
 import type { CredentialUse } from '../core/credential-use.ts'
@@ -34,7 +35,7 @@ export type JobContext = {
 
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
   const output = row.output === null ? null : (JSON.parse(row.output) as ImageOutput)
-  const input = JSON.parse(row.input) as ImageInput
+  const input = JSON.parse(row.input) as ImageInput | null
   const { skipped, prices } = JSON.parse(row.wishes) as Wishes
   const price = prices?.[row.model]
   return {
@@ -66,7 +67,7 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     held_usd: row.held_micros === null ? null : microsToUsd(row.held_micros),
     estimate_usd: row.estimate_micros === null ? null : microsToUsd(row.estimate_micros),
     price: price ? jobPrice(price) : null,
-    usage: output ? { images: output.images.length } : null,
+    usage: usageOf(row, output),
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,
       provider_ms: row.provider_ms,
@@ -85,6 +86,13 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     // Nothing is trimmed yet, so nothing expires.
     expires_at: null,
   }
+}
+
+const usageOf = (row: JobRow, output: ImageOutput | null): JobRecord['usage'] => {
+  if (output) return { images: output.images.length }
+  if (row.usage === null) return null
+  const kinds = Object.entries(tokensByKind(JSON.parse(row.usage) as Usage))
+  return Object.fromEntries(kinds.map(([kind, count]) => [`${kind}_tokens`, count]))
 }
 
 /** A job that never reached a provider cost nothing; one that did costs what is known, or null. */

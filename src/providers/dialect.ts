@@ -95,6 +95,11 @@ export type StreamEnd = {
   fault: Failed | null
   /** As far as the provider has told, also of a stream that failed. */
   usage: Usage | null
+  /**
+   * Where `usage` is null: the prompt's tokens, if the provider told them as it began. `outputTokens` is none in it, since
+   * what was generated is for the caller to count.
+   */
+  promptUsage?: Usage | null
   /** Of the first choice. */
   finish: FinishReason | null
   serviceTier: string | null

@@ -57,7 +57,7 @@ const UNDERWAY_MS = 3_000
 
 export const account = (jobs: readonly Job[], made: readonly Made[]): Account => {
   const calls = Map.groupBy(
-    jobs.flatMap((job) => callsOf(job).map((call) => ({ prompt: job.input.prompt, call }))),
+    jobs.flatMap((job) => callsOf(job).map((call) => ({ prompt: job.input?.prompt, call }))),
     ({ prompt }) => prompt,
   )
   const result: Account = { owners: new Map(), byId: 0, byOutcome: 0, unaccounted: [], twice: [], invented: [] }

@@ -93,7 +93,7 @@ const ofLog = (lines: LogLine[], told: readonly JobEvent[]): Pair[] => {
     [
       'log, events',
       events.map(({ id, event, job }) => [id, event, job]),
-      told.map(({ seq, type, job }) => [`${seq}`, type, job]),
+      told.filter(({ type }) => type.startsWith('job.')).map(({ seq, type, job }) => [`${seq}`, type, job]),
     ],
     ['log, lines without a request', events.filter(({ request_id }) => request_id === null).length, 0],
   ]

@@ -41,7 +41,7 @@ test('kill -9 with jobs queued, in flight and uploading loses none and pays for 
   const received = new Set(before.filter((generation) => generation.responded).map((generation) => generation.prompt))
   const failed = jobs.filter((job) => job.status !== 'succeeded')
   expect(received.size).toBeGreaterThan(4)
-  expect(failed.filter((job) => received.has(job.input.prompt)).map((job) => job.error)).toEqual([])
+  expect(failed.filter((job) => received.has(job.input?.prompt ?? '')).map((job) => job.error)).toEqual([])
   // Those whose answer the crash swallowed: nobody can know whether they were made, so they are not bought again.
   expect(failed.map((job) => job.error?.code)).toEqual(failed.map(() => 'outcome_unknown'))
 })

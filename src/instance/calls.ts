@@ -1,0 +1,165 @@
+import { type Fault, ok, type Result, refuse } from '../contract/fault.ts'
+import type { CallEnd, CallNext, OpenCall } from '../contract/foreground-rpc.ts'
+import { isFinal } from '../contract/job.ts'
+import { type PriceSnapshot, quantitiesOf } from '../contract/price.ts'
+import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
+import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
+import { costMicros } from '../core/cost.ts'
+import { FAULT_TABLE } from '../core/outcome.ts'
+import { LIMITS } from '../limits.ts'
+import type { Principal } from './access.ts'
+import { systemAmbient } from './ambient.ts'
+import { modelReadyAt, textCandidate } from './availability.ts'
+import type { JobRow, NewJob, Wishes } from './job-store.ts'
+import type { Parts } from './parts.ts'
+import { textPriceOf } from './pricing.ts'
+import { queueBound } from './reader.ts'
+import { wishesOf } from './transitions.ts'
+import { attemptCode } from './verdicts.ts'
+
+/** Calls on the line as jobs: taken in, ended, given up. Every function runs in a transaction. */
+
+/** Takes a call in under the admission of a submit. It begins at once where it may, or has a place in the queue. */
+export const takeCall = (
+  parts: Parts,
+  principal: Principal,
+  requestId: string,
+  id: string,
+  call: OpenCall,
+): Result<null> => {
+  const now = systemAmbient.now()
+  const project = call.project ?? principal.project
+  if (principal.project !== null && project !== principal.project) {
+    return refuse('permission_denied', 'This key is of another project.', { param: 'project' })
+  }
+  if (parts.books.waiting() >= queueBound(parts)) {
+    return refuse('queue_full', 'The queue of this instance is full.', { retryAfterMs: LIMITS.backoffMaxMs })
+  }
+  const planned = planCall(parts, call, { id, requestId, project, now })
+  if (!planned.ok) return planned
+  const job = planned.value
+  const money = parts.accounts.admit(job, principal.project !== null, now)
+  if (!money.ok) return money
+  if (money.value.budget_scope !== null) {
+    // A job waits for its budget for days; a client on the line does not.
+    parts.accounts.giveBack(job.project, money.value)
+    return refuse('budget_exceeded', 'The budget has no room for this call.', {
+      details: { scope: money.value.budget_scope },
+    })
+  }
+  parts.scheduler.submit(job, money.value)
+  return ok(null)
+}
+
+type Origin = { id: string; requestId: string; project: string | null; now: number }
+
+const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> => {
+  const { books } = parts
+  const { now } = origin
+  const prices: Record<string, PriceSnapshot> = {}
+  const candidates = call.candidates.map(({ model, expected }): Candidate => {
+    const priced = textPriceOf(books, model, expected, now)
+    if (priced) prices[model] = priced
+    return textCandidate(
+      books,
+      model,
+      expected.inputTokens + expected.outputTokens,
+      priced?.estimated_micros ?? null,
+      now,
+    )
+  })
+  const ranked = rankCandidates(candidates, call.prefer, now)
+  const [best] = ranked
+  if (!best || best.readyAtMs === null) {
+    const provider = best?.model.split('/')[0] ?? ''
+    return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
+  }
+  const expected = call.candidates.find(({ model }) => model === best.model)?.expected
+  const wishes: Wishes = {
+    models: ranked.map(({ model }) => model),
+    reason: reasonOf(call.prefer, best.model === call.candidates[0]?.model),
+    skipped: call.skipped,
+    prices,
+    fallback: call.fallback,
+    maxAttempts: LIMITS.attemptsDefault,
+    onContentRejected: 'fail',
+    onOutcomeUnknown: 'fail',
+    maxCostMicros: call.maxCostMicros,
+    prefer: call.prefer,
+    deadlineMs: call.deadlineS * 1000,
+  }
+  return ok({
+    id: origin.id,
+    status: 'queued',
+    due_at_ms: null,
+    provider: best.model.split('/')[0] ?? best.model,
+    model: best.model,
+    tag: 0,
+    queued_at_ms: now,
+    tokens: (expected?.inputTokens ?? 0) + (expected?.outputTokens ?? 0),
+    deadline_at_ms: now + call.deadlineS * 1000,
+    created_at_ms: now,
+    type: call.type,
+    project: origin.project,
+    priority: LIMITS.priorityDefault,
+    request_id: origin.requestId,
+    // What was asked and answered passes the Worker only.
+    input: 'null',
+    wishes: JSON.stringify(wishes),
+    metadata: JSON.stringify(call.metadata),
+    foreground: 1,
+  })
+}
+
+/** Books what an attempt on the line came to. Repeats and latecomers change nothing. */
+export const endCall = (parts: Parts, ref: AttemptRef, end: CallEnd): void => {
+  const row = parts.jobs.findReadable(ref.job)
+  if (row?.status !== 'running' || row.attempt !== ref.attempt || row.foreground === 0) return
+  parts.scheduler.endOnLine(ref, attemptEndOf(row, end), end.abandoned)
+}
+
+/** What the caller is told of a job whose attempt has ended; null while it waits for its next attempt. */
+export const callEnded = (parts: Parts, job: string): CallNext | null => {
+  const row = parts.jobs.findReadable(job)
+  if (row && !isFinal(row.status)) return null
+  const fault = row?.fault ? (JSON.parse(row.fault) as Fault) : null
+  return { next: 'end', fault, costMicros: row?.cost_micros ?? null }
+}
+
+/** Its turn did not come while its caller waited. */
+export const giveUpCall = (parts: Parts, job: string): void => {
+  const row = parts.jobs.findReadable(job)
+  if (row && !isFinal(row.status)) parts.scheduler.cancel(row)
+}
+
+/** When one of the models could be called, as far as limits go. */
+export const retryAfterOf = (parts: Parts, call: OpenCall, now: number): number => {
+  const times = call.candidates.flatMap(({ model, expected }) => {
+    const readyAtMs = modelReadyAt(parts.books, model, expected.inputTokens + expected.outputTokens, now)
+    return readyAtMs === null ? [] : [readyAtMs]
+  })
+  return Math.max(1_000, Math.min(...times, now + LIMITS.retryAfterMaxMs) - now)
+}
+
+const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
+  const price = wishesOf(row).prices?.[row.model] ?? null
+  const [requests, tokens] = [end.rate.requests, end.rate.tokens]
+  const rate = requests?.remaining === 0 ? requests : (tokens ?? requests)
+  return {
+    output: null,
+    fault: end.fault,
+    costMicros: costOf(end, price),
+    providerRequestId: end.providerRequestId,
+    providerMs: end.providerMs,
+    storeMs: 0,
+    resume: null,
+    final: end.delivered || end.abandoned,
+    ...(rate ? { rate } : {}),
+    ...(end.usage ? { usage: end.usage } : {}),
+  }
+}
+
+const costOf = (end: CallEnd, price: PriceSnapshot | null): number | null => {
+  if (end.usage) return price ? costMicros(price, quantitiesOf(end.usage)) : null
+  return end.fault && FAULT_TABLE[attemptCode(end.fault)].bought === 'nothing' ? 0 : null
+}
