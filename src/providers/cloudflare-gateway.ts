@@ -39,7 +39,7 @@ export const viaGateway = <D extends ChatDialect | EmbedDialect>(dialect: D): D 
 const SLUGS: Record<string, string> = {
   openai: 'openai',
   anthropic: 'anthropic',
-  gemini: 'google-ai-studio',
+  google: 'google-ai-studio',
   replicate: 'replicate',
   ideogram: 'ideogram',
   'workers-ai': 'workers-ai/v1',

@@ -1,10 +1,11 @@
+import { gemini } from './gemini-images.ts'
 import { ideogram } from './ideogram.ts'
 import { openAi } from './openai-images.ts'
 import type { ModelCard, Provider } from './provider.ts'
 import { replicate } from './replicate.ts'
 
 /** Every provider that jobs may name. A new one adds its line here. */
-export const PROVIDERS: Provider[] = [ideogram, replicate, openAi]
+export const PROVIDERS: Provider[] = [ideogram, replicate, openAi, gemini]
 
 export const providerOf = (id: string): Provider | null => PROVIDERS.find((provider) => provider.id === id) ?? null
 

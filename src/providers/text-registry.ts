@@ -1,11 +1,18 @@
 import { anthropicText } from './anthropic-text.ts'
 import type { ChatCard, EmbedCard, TextProvider } from './dialect.ts'
+import { geminiText } from './gemini-text.ts'
 import { LOCAL_SERVERS } from './local-servers.ts'
 import { openAiText } from './openai-text.ts'
 import { workersAi } from './workers-ai.ts'
 
 /** Every provider of text. A new one adds its line here. */
-export const TEXT_PROVIDERS: readonly TextProvider[] = [openAiText, anthropicText, workersAi, ...LOCAL_SERVERS]
+export const TEXT_PROVIDERS: readonly TextProvider[] = [
+  openAiText,
+  anthropicText,
+  geminiText,
+  workersAi,
+  ...LOCAL_SERVERS,
+]
 
 export const textProviderOf = (id: string): TextProvider | null =>
   TEXT_PROVIDERS.find((provider) => provider.id === id) ?? null

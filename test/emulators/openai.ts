@@ -12,6 +12,7 @@ import { readFaultSetting } from './openai/directives.ts'
 import { type EmbedBody, embed } from './openai/embeddings.ts'
 import { generateImages, type ImageBody } from './openai/images.ts'
 import type { OpenAiStats } from './openai/ledger.ts'
+import { type NativeBody, nativeChat, nativeEmbed, nativeTags } from './openai/native.ts'
 import { errorBody, problem, turnAway } from './openai/problems.ts'
 import type { ChatBody } from './openai/reply.ts'
 import {
@@ -85,6 +86,7 @@ async function handle(state: State, request: IncomingMessage, response: ServerRe
     gateway: base?.gateway ?? false,
   }
   const { settings } = state
+  if (settings.server === 'ollama' && pathname.startsWith('/api/')) return native(state, { ...exchange, native: true })
   const ownServer = settings.server !== 'openai' && settings.server !== 'workers-ai' && settings.apiKeys === null
   if (!ownServer && (exchange.apiKey === '' || settings.apiKeys?.includes(exchange.apiKey) === false))
     return turnAway(state, exchange, problem(401, undefined, 'Incorrect API key provided.'))
@@ -102,6 +104,18 @@ async function handle(state: State, request: IncomingMessage, response: ServerRe
   if (path === '/chat/completions') return chat(state, exchange, body as ChatBody)
   if (path === '/embeddings') return embed(state, exchange, body as EmbedBody)
   return generateImages(state, exchange, body as ImageBody)
+}
+
+/** Ollama's own API, which its own client speaks (https://docs.ollama.com/api). */
+async function native(state: State, exchange: Exchange): Promise<void> {
+  const { pathname } = new URL(exchange.request.url ?? '/', state.url)
+  if (pathname === '/api/tags') return nativeTags(exchange)
+  const body = (await readJson(exchange.request)) as NativeBody | undefined
+  if (body === undefined || typeof body.model !== 'string')
+    return turnAway(state, exchange, problem(400, null, 'model is required'))
+  if (pathname === '/api/chat') return nativeChat(state, exchange, body)
+  if (pathname === '/api/embed') return nativeEmbed(state, exchange, body)
+  return turnAway(state, exchange, problem(404, null, '404 page not found'))
 }
 
 const listed = ['gpt-5-mini', 'gpt-4o-mini', 'text-embedding-3-small', 'gpt-image-2']

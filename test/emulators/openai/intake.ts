@@ -58,7 +58,9 @@ export async function accept(
     stream: call.stream,
     at: state.now(),
   })
-  exchange.response.once('close', () => ledger.settle(record, state.now(), 'left'))
+  // A response that was sent whole closes too, before whoever sent it hears of it.
+  const { response } = exchange
+  response.once('close', () => ledger.settle(record, state.now(), response.writableFinished ? 'answered' : 'left'))
   await state.wait(settings.latencyMs)
   if (directives.has('stall')) await state.wait(numberOf(directives, 'stall', 0, 24 * 60 * 60 * 1000))
   return {

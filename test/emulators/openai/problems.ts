@@ -81,7 +81,7 @@ const cloudflareNumber = (status: number, code: string | null): number => {
 /** Turns a call away, with the headers that its directives ask for. */
 export async function turnAway(
   state: State,
-  { response }: Exchange,
+  { response, native }: Exchange,
   found: Problem,
   directives: Directives = new Map(),
   headers: Record<string, string> = {},
@@ -91,7 +91,8 @@ export async function turnAway(
   if (directives.has('retry_after')) told['retry-after'] = directives.get('retry_after')?.join(':') ?? ''
   if (directives.has('retry_after_ms')) told['retry-after-ms'] = String(numberOf(directives, 'retry_after_ms', 0, 0))
   if (directives.has('should_retry')) told['x-should-retry'] = directives.get('should_retry')?.[0] ?? 'true'
-  await sendJson(response, found.status, errorBody(state.settings.server, found), told)
+  const body = native ? { error: found.message } : errorBody(state.settings.server, found)
+  await sendJson(response, found.status, body, told)
 }
 
 /** The gateway's own errors, whose list is called `error` where the provider's is `errors`. */

@@ -31,6 +31,8 @@ export interface Exchange {
   apiKey: string
   /** Through the gateway's address. */
   gateway: boolean
+  /** By Ollama's own API, whose errors are of another form. */
+  native?: boolean
 }
 
 export function createState(options: OpenAiOptions): State {

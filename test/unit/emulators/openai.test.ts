@@ -23,6 +23,7 @@ describe('the official client', () => {
     const completion = await client.chat.completions.create({ model, messages: ask('hello [[say:good day]]') })
     expect(completion.choices[0]?.message.content).toBe('good day')
     expect(completion.usage?.completion_tokens).toBe(2)
+    await expect.poll(() => emulator.stats()).toMatchObject({ clientsLeft: 0, calls: [{ answered: true }] })
     expect(problemWith(answers.chat, completion)).toBeUndefined()
   })
 

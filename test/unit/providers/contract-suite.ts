@@ -39,6 +39,8 @@ export type Subject = {
   provider: Provider
   /** Bare names of the models to run; the first is used where one is enough. */
   models: [string, ...string[]]
+  /** The most images that one call makes, where that is fewer than three. */
+  countMax?: number
   start(): Promise<Stand>
   prompts: Prompts
 }
@@ -55,7 +57,7 @@ export const drive = async (provider: Provider, call: Call, options: Partial<Htt
 }
 
 /** The suite every provider passes unchanged. */
-export const describeProvider = ({ provider, models, start, prompts }: Subject): void => {
+export const describeProvider = ({ provider, models, countMax = 3, start, prompts }: Subject): void => {
   describe(`${provider.id}, as every provider,`, () => {
     let stand: Stand
     const secret = () => stand.secret
@@ -117,16 +119,17 @@ export const describeProvider = ({ provider, models, start, prompts }: Subject):
     })
 
     it('makes as many images as are asked for', async () => {
-      const outcome = await drive(provider, call(prompts.ok, {}, { count: 3 }))
-      expect(outcome.kind === 'done' && outcome.images.length).toBe(3)
+      const outcome = await drive(provider, call(prompts.ok, {}, { count: countMax }))
+      expect(outcome.kind === 'done' && outcome.images.length).toBe(countMax)
+      if (countMax < 3) expect(provider.refuses(models[0], { prompt: prompts.ok, count: 3 })).not.toBeNull()
     })
 
     it('expects to use what it is asked for, under a name that a list may have, or cannot tell', () => {
       for (const { model } of provider.models) {
-        const expected = provider.expects(model, { prompt: prompts.ok, count: 2 })
+        const expected = provider.expects(model, { prompt: prompts.ok, count: Math.min(2, countMax) })
         if (expected === null) continue
         expect(expected.price).toMatch(/^@?[A-Za-z0-9][A-Za-z0-9._:@/-]*$/)
-        expect(expected.usage).toMatchObject({ images: 2 })
+        expect(expected.usage).toMatchObject({ images: Math.min(2, countMax) })
       }
     })
 

@@ -210,7 +210,7 @@ describe('AI Gateway', () => {
 
   it('knows its addresses and its cache', () => {
     const route = { account: 'a', gateway: 'g' }
-    expect(gatewayBaseUrl(route, 'gemini')).toBe('https://gateway.ai.cloudflare.com/v1/a/g/google-ai-studio')
+    expect(gatewayBaseUrl(route, 'google')).toBe('https://gateway.ai.cloudflare.com/v1/a/g/google-ai-studio')
     expect(gatewayBaseUrl(route, 'ollama')).toBeNull()
     expect(isFromGatewayCache(new Headers({ 'cf-aig-cache-status': 'HIT' }))).toBe(true)
     expect(isFromGatewayCache(new Headers({ 'cf-aig-cache-status': 'MISS' }))).toBe(false)
