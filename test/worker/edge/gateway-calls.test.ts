@@ -63,8 +63,8 @@ const ended = async (): Promise<Job> => {
   return job
 }
 const isBalanced = async () => {
-  const { body: ledger } = await site.send<{ balanced: boolean }>('GET', '/ledger')
-  return ledger.balanced
+  const { body: ledger } = await site.send<{ difference_usd: number; held_usd: number }>('GET', '/ledger')
+  return ledger.difference_usd === 0 && ledger.held_usd === 0
 }
 
 describe('a chat', () => {
