@@ -91,6 +91,8 @@ export const LIMITS = {
   lineWaitMs: 10_000,
   /** From the response headers to the first text: models that reason are silent meanwhile. */
   firstTextStallMs: 180_000,
+  /** Pieces without text, held before the first that has some: more are no preparation but an answer. */
+  heldPieces: 256,
   /** From one piece of text to the next, while the client takes them: no model pauses so long. */
   nextTextStallMs: 60_000,
   /** A connection that has answered within this time is taken to be there: its requests go out whole at once. */

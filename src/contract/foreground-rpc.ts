@@ -1,5 +1,5 @@
-import type { Fault, Result } from './fault.ts'
-import type { AttemptRef, Caller, Quota, RateHint, SealedSecret, Wire } from './rpc.ts'
+import type { Fault } from './fault.ts'
+import type { AttemptRef, RateHint, SealedSecret } from './rpc.ts'
 import type { Usage } from './usage.ts'
 
 /**
@@ -65,13 +65,3 @@ export type CallEnd = {
 export type CallNext =
   | { next: 'attempt'; opening: Opening }
   | { next: 'end'; fault: Fault | null; costMicros: number | null }
-
-/** The Instance, as the Worker calls it for a call on the line. */
-export type ForegroundRpc = {
-  /** Authenticates, admits, holds and chooses. */
-  openCall(caller: Caller, wire: Wire<OpenCall>): Promise<Result<{ opening: Wire<Opening>; quotas: Quota[] }>>
-  /** Repeated, it answers the same and changes nothing. */
-  closeCall(ref: AttemptRef, wire: Wire<CallEnd>): Promise<Wire<CallNext>>
-  /** These are still under way: a call that is neither closed nor renewed for a while is judged lost. */
-  renewCalls(refs: AttemptRef[]): Promise<void>
-}

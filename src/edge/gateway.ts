@@ -74,7 +74,8 @@ const worldOf = (
   if (request.signal.aborted) abort.abort()
   else request.signal.addEventListener('abort', () => abort.abort(), { once: true })
   const { signal } = abort
-  const world: World = { instance: context.params['instance'] ?? '', startedAtMs, now, signal, waitUntil }
+  const instance = context.params['instance'] ?? ''
+  const world: World = { instance, startedAtMs, now, signal, stop: () => abort.abort(), waitUntil }
   const allowPrivate = env.ALLOW_PRIVATE_UPSTREAMS === 'true'
   return {
     line: new LineCall(decide, leases, world),

@@ -1,4 +1,3 @@
-import type { ForegroundRpc } from '../contract/foreground-rpc.ts'
 import { type Caller, fromWire, toWire } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
 import { type Context, instanceOf } from './context.ts'
@@ -7,7 +6,7 @@ import type { Foreground } from './foreground.ts'
 /** `cost` is told apart, since the Worker counts it without asking. */
 export const instanceForeground = (context: Context, caller: Caller, cost: Foreground['cost']): Foreground => {
   // A new stub for every call: after a failure the old one is broken.
-  const stub = () => instanceOf(context) as unknown as ForegroundRpc
+  const stub = () => instanceOf(context)
   return {
     cost,
     open: async (call) => {

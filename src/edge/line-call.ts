@@ -16,8 +16,10 @@ export type World = {
   instance: string
   startedAtMs: number
   now(): number
-  /** Aborted when the client has left. */
+  /** Aborted when the client has left, or by `stop`. */
   signal: AbortSignal
+  /** Ends the provider's call: the Instance has. */
+  stop(): void
   /** Lets work go on behind the answer. */
   waitUntil(work: Promise<unknown>): void
 }
@@ -71,7 +73,10 @@ export class LineCall {
   /** Ends an attempt that failed, and begins the next. Throws `Refused` where there is none. */
   async again(ending: Ending & { fault: Failed }): Promise<Opening> {
     this.#waitedMs += ending.providerMs
+    const askedAtMs = this.#world.now()
     const next = await this.#close(ending)
+    // It answers when the next attempt may begin.
+    this.#waitedMs += this.#world.now() - askedAtMs
     if (next === null) throw this.#refused(faultFrom(ending.fault))
     if (next.next === 'attempt') return this.#begin(next.opening)
     throw this.#refused(next.fault ?? faultFrom(ending.fault))
@@ -100,10 +105,10 @@ export class LineCall {
   }
 
   async #begin(opening: Opening): Promise<Opening> {
-    const { instance, now, signal } = this.#world
+    const { instance, now, signal, stop } = this.#world
     this.#opening = opening
     this.#attempts += 1
-    this.#release = this.#leases.hold(instance, opening, (refs) => this.#foreground.renew(refs), now)
+    this.#release = this.#leases.hold(instance, opening, { renew: (refs) => this.#foreground.renew(refs), stop, now })
     if (opening.delayMs > 0) {
       this.#waitedMs += opening.delayMs
       await pause(opening.delayMs, signal)

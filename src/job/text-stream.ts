@@ -91,7 +91,7 @@ class LiveStream implements ChatStream {
   async begin(): Promise<Failed | null> {
     const held: ChatPiece[] = []
     this.#expect(LIMITS.firstTextStallMs)
-    while (!this.#over && !held.some(isText)) held.push(...(await this.#read()))
+    while (!this.#over && held.length < LIMITS.heldPieces && !held.some(isText)) held.push(...(await this.#read()))
     // A failure in the same bytes as the first text comes before it has been sent: nothing of it need be.
     const fault = this.#over ? this.end().fault : null
     if (fault === null) this.#held = held
@@ -137,7 +137,8 @@ class LiveStream implements ChatStream {
     const pieces: ChatPiece[] = []
     for (const event of isLast ? this.#reader.end() : this.#reader.read(bytes)) {
       for (const piece of this.#decoder.push(event)) {
-        this.#text += piece.text
+        // Beyond this an estimate is past caring, and memory is not.
+        if (this.#text.length < LIMITS.chatTextCharacters) this.#text += piece.text
         pieces.push(piece)
       }
       if (this.#decoder.ended) break

@@ -290,6 +290,27 @@ describe('silence', () => {
   })
 })
 
+describe('a call that is cancelled elsewhere', () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  test('stops its provider when its lease is to be renewed, and says so', async () => {
+    const over = new Set<string>()
+    const foreground = fakeForeground({ over })
+    const provider = streaming(RECORDED.slice(0, 2), 'hang')
+    const served = serve('stream', foreground, provider.fetch)
+    const text = served.response.then((response) => response.text())
+    await vi.advanceTimersByTimeAsync(LIMITS.callRenewMs + 1)
+    expect(provider.aborted()).toBe(false)
+    over.add(foreground.attempts[0]?.job ?? '')
+    await vi.advanceTimersByTimeAsync(LIMITS.callRenewMs)
+    expect(errorIn(eventsIn(await text))).toMatchObject({ code: 'canceled' })
+    await served.settled()
+    expect(provider.aborted()).toBe(true)
+    expect(foreground.closed).toHaveLength(1)
+  })
+})
+
 describe('a client that leaves', () => {
   test('after any piece stops the provider and has what was made until then closed once', async () => {
     for (let reads = 0; reads < RECORDED.length; reads += 1) {
@@ -378,6 +399,19 @@ describe('a client that leaves', () => {
       usage: { inputTokens: 0, outputTokens: 0, estimated: false },
     })
   })
+})
+
+test('pieces without text are held, but not for ever', async () => {
+  function* empty() {
+    for (;;) yield RECORDED[0] ?? ''
+  }
+  const provider = streaming(empty())
+  const served = serve('stream', fakeForeground(), provider.fetch)
+  const response = await served.response
+  expect(response.status).toBe(200)
+  expect(provider.pulled()).toBe(LIMITS.heldPieces)
+  await response.body?.cancel()
+  await served.settled()
 })
 
 describe('backpressure', () => {

@@ -28,6 +28,8 @@ export type FakeOptions = {
   timeoutMs?: number
   deadlineMs?: number
   refuse?: ReturnType<typeof fault>
+  /** Jobs that are over for the Instance while they still run here. */
+  over?: Set<string>
   /** Before `close` answers; a test may hold it. */
   onClose?(end: CallEnd): Promise<void> | void
 }
@@ -131,7 +133,10 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
       answered.set(refText(ref), { told, next })
       return next
     },
-    renew: async (refs) => void renewed.push(refs),
+    renew: async (refs) => {
+      renewed.push(refs)
+      return refs.filter(({ job }) => options.over?.has(job))
+    },
     cost: (_opening, usage) => usage.inputTokens + 2 * usage.outputTokens,
   }
 }
