@@ -1,10 +1,10 @@
 import { type Fault, ok, type Result, refuse } from '../contract/fault.ts'
 import type { CallEnd, CallNext, OpenCall } from '../contract/foreground-rpc.ts'
 import { isFinal } from '../contract/job.ts'
-import { type PriceSnapshot, quantitiesOf } from '../contract/price.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
 import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
+import { callCostMicros } from '../core/call-cost.ts'
 import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
-import { costMicros } from '../core/cost.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
@@ -160,6 +160,6 @@ const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
 }
 
 const costOf = (end: CallEnd, price: PriceSnapshot | null): number | null => {
-  if (end.usage) return price ? costMicros(price, quantitiesOf(end.usage)) : null
+  if (end.usage) return callCostMicros(price, end.usage, end.serviceTier)
   return end.fault && FAULT_TABLE[attemptCode(end.fault)].bought === 'nothing' ? 0 : null
 }
