@@ -26,7 +26,8 @@ import {
 } from '../core/ledger.ts'
 import type { Ambient } from './ambient.ts'
 import { BudgetLines } from './budget-lines.ts'
-import type { JobRow, JobStore, MoneyOfRow, NewJob, Wishes } from './job-store.ts'
+import type { JobRow, MoneyOfRow, NewJob, Wishes } from './job-rows.ts'
+import type { JobStore } from './job-store.ts'
 import { ALL_DAYS, type LedgerStore } from './ledger-store.ts'
 import { overBudget, priceUnknown, tooDear } from './over-budget.ts'
 
@@ -71,9 +72,10 @@ export class Accounts {
       if (day === ALL_DAYS) account.total = sums
       else account.days.set(day, sums)
     }
-    for (const { project, day, micros } of jobs.holds()) moveHold(this.ledger, scopesOf(project), null, { micros, day })
+    for (const { project, day, micros } of jobs.census.holds())
+      moveHold(this.ledger, scopesOf(project), null, { micros, day })
     for (const [scope, budget] of store.budgets()) accountOf(this.ledger, scope).budget = budget
-    this.lines.reload(jobs.budgetLines())
+    this.lines.reload(jobs.census.budgetLines())
   }
 
   calendar(): Calendar {

@@ -4,7 +4,7 @@ import { isFinal, type Status } from '../contract/job.ts'
 import { batchStatus } from '../core/batch.ts'
 import type { Ambient } from './ambient.ts'
 import type { BatchRow, BatchStore } from './batch-store.ts'
-import type { JobRow } from './job-store.ts'
+import type { JobRow } from './job-rows.ts'
 
 /** What a batch says once, when the last of its jobs has ended. */
 export type Completed = { row: BatchRow; data: { [key: string]: Json } }

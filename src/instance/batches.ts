@@ -9,7 +9,7 @@ import { systemAmbient } from './ambient.ts'
 import type { BatchRow } from './batch-store.ts'
 import { costOfBatch } from './batch-tally.ts'
 import type { SubmitOptions } from './intake.ts'
-import type { MoneyOfRow, NewJob } from './job-store.ts'
+import type { MoneyOfRow, NewJob } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { queueBound } from './reader.ts'
 import { planJob } from './submission.ts'
@@ -29,7 +29,7 @@ export const takeInBatch = (
   const now = systemAmbient.now()
   const scope = principal.project ?? ''
   const { idempotencyKey: key, fingerprint } = options
-  const earlier = key === null ? null : parts.jobs.findIdempotent(scope, key, now)
+  const earlier = key === null ? null : parts.idempotency.find(scope, key, now)
   if (earlier && earlier.fingerprint !== fingerprint) {
     return refuse('idempotency_mismatch', 'This Idempotency-Key was used with another request.', {
       param: 'Idempotency-Key',
@@ -60,7 +60,7 @@ export const takeInBatch = (
     created_at_ms: now,
   })
   for (const [i, job] of jobs.value.entries()) parts.scheduler.submit(job, money.value[i] ?? NO_MONEY)
-  if (key !== null) parts.jobs.insertIdempotent(scope, key, fingerprint, id, now)
+  if (key !== null) parts.idempotency.insert(scope, key, fingerprint, id, now)
   return ok({ id, replayed: false })
 }
 

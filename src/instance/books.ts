@@ -95,9 +95,10 @@ export class Books {
     for (const [model, record] of admin.trackRecords()) this.records.set(model, record)
     // What was counted since it was written is newer; only a new process has nothing.
     if (this.uses.size === 0) for (const [name, use] of admin.credentials.uses()) this.uses.set(name, use)
-    for (const row of jobs.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
-    for (const row of jobs.readyCounts()) this.enterQueue({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
-    for (const { provider, priority, project, least, greatest } of jobs.tagRanges()) {
+    for (const row of jobs.census.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
+    for (const row of jobs.census.readyCounts())
+      this.enterQueue({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
+    for (const { provider, priority, project, least, greatest } of jobs.census.tagRanges()) {
       restoreTags(this.order(provider), priority, project ?? '', this.weightOf(project), { least, greatest })
     }
     this.lanes = []

@@ -1,6 +1,7 @@
 import { LIMITS } from '../limits.ts'
 import type { Accounts } from './accounts.ts'
-import type { JobRow, JobStore } from './job-store.ts'
+import type { JobRow } from './job-rows.ts'
+import type { JobStore } from './job-store.ts'
 import type { Transitions } from './transitions.ts'
 
 /** Jobs that wait for one budget. */

@@ -8,7 +8,7 @@ import { LIMITS } from '../limits.ts'
 import { pickCredential, pickOwner } from './availability.ts'
 import { type CredentialRow, sealOf } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
-import type { JobRow } from './job-store.ts'
+import type { JobRow } from './job-rows.ts'
 import { type Desk, type Transitions, wishesOf } from './transitions.ts'
 
 /** Waiting jobs read in one query. */

@@ -21,7 +21,7 @@ export const takeIn = (
   const now = systemAmbient.now()
   const scope = principal.project ?? ''
   const { idempotencyKey: key, fingerprint } = options
-  const earlier = key === null ? null : parts.jobs.findIdempotent(scope, key, now)
+  const earlier = key === null ? null : parts.idempotency.find(scope, key, now)
   if (earlier && earlier.fingerprint !== fingerprint) {
     return refuse('idempotency_mismatch', 'This Idempotency-Key was used with another request.', {
       param: 'Idempotency-Key',
@@ -41,6 +41,6 @@ export const takeIn = (
   const money = parts.accounts.admit(job.value, principal.project !== null, now)
   if (!money.ok) return money
   parts.scheduler.submit(job.value, money.value)
-  if (key !== null) parts.jobs.insertIdempotent(scope, key, fingerprint, job.value.id, now)
+  if (key !== null) parts.idempotency.insert(scope, key, fingerprint, job.value.id, now)
   return ok({ id: job.value.id, replayed: false })
 }

@@ -1,189 +1,31 @@
 import * as v from 'valibot'
-import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contract/fault.ts'
-import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
-import type { PriceSnapshot } from '../contract/price.ts'
+import type { Fault } from '../contract/fault.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
-import { JSON_COLUMNS, Unreadable } from './unreadable.ts'
+import { JobCensus } from './job-census.ts'
+import {
+  type AttemptClose,
+  AttemptRow,
+  CarefulRow,
+  CHANGING,
+  COLUMNS,
+  INSERT,
+  type JobFilter,
+  JobRow,
+  type MoneyOfRow,
+  type NewJob,
+  NOTHING_YET,
+  type OpenAttempt,
+  openAttemptOf,
+  type RunningJob,
+  readOpenAttempt,
+  SetAside,
+  UPDATE,
+} from './job-rows.ts'
+import { Unreadable } from './unreadable.ts'
 
 /** All SQL about jobs, their attempts and idempotency keys. Rows are parsed where they are read. */
-
-const count = v.pipe(v.number(), v.integer(), v.minValue(0))
-const time = v.nullable(count)
-const text = v.nullable(v.string())
-
-/** A job's money: what its next or present attempt should cost, what is held for it and since which day, what is booked. */
-const moneyOfRow = {
-  estimate_micros: time,
-  held_micros: time,
-  held_day: text,
-  spent_micros: count,
-  /** The budget that it waits for. */
-  budget_scope: text,
-}
-export type MoneyOfRow = v.InferOutput<v.ObjectSchema<typeof moneyOfRow, undefined>>
-
-const JobRow = v.object({
-  id: v.string(),
-  status: v.picklist(STATUSES),
-  due_at_ms: time,
-  provider: v.string(),
-  model: v.string(),
-  tag: v.number(),
-  queued_at_ms: count,
-  tokens: count,
-  lane: v.nullable(count),
-  attempt: count,
-  counted: count,
-  deadline_at_ms: count,
-  created_at_ms: count,
-  started_at_ms: time,
-  ended_at_ms: time,
-  provider_ms: time,
-  store_ms: time,
-  cost_micros: time,
-  type: v.picklist(NODE_TYPES),
-  project: text,
-  priority: count,
-  request_id: v.string(),
-  input: v.string(),
-  wishes: v.string(),
-  metadata: v.string(),
-  resume: text,
-  output: text,
-  fault: text,
-  open_attempt: text,
-  ...moneyOfRow,
-  /** While it waits for a budget its deadline stands still: what was left of it. */
-  deadline_left_ms: time,
-  batch: text,
-  replays: count,
-  /** Attempts up to this one belong to what was before the last replay. */
-  round_after: count,
-  /** The replay by filter that replayed it last. */
-  replayed_by: text,
-  discarded_at_ms: time,
-  /** 1 where a client waits on the line and the Worker drives the attempts. */
-  foreground: count,
-  /** JSON of the `Usage` of the attempt that served it. */
-  usage: text,
-})
-export type JobRow = v.InferOutput<typeof JobRow>
-const CarefulRow = v.object({ ...JobRow.entries, ...JSON_COLUMNS })
-
-const AttemptRow = v.object({
-  number: count,
-  model: v.string(),
-  credential: v.string(),
-  /** The number of the secret with which it began. */
-  secret: count,
-  reason: v.string(),
-  started_at_ms: count,
-  ended_at_ms: time,
-  outcome: v.nullable(v.picklist(['done', ...ATTEMPT_FAULT_CODES])),
-  provider_request_id: text,
-  cost_micros: time,
-  fault: text,
-})
-export type AttemptRow = v.InferOutput<typeof AttemptRow>
-
-/** The attempt that runs, as it stands on its job's row until it ends: its intent costs no row of its own. */
-const OpenAttempt = v.object({
-  number: count,
-  model: v.string(),
-  credential: v.string(),
-  secret: count,
-  reason: v.string(),
-  started_at_ms: count,
-})
-
-type OpenAttempt = v.InferOutput<typeof OpenAttempt>
-
-/** How an attempt ended. `costMicros` is null where nobody knows. */
-export type AttemptClose = {
-  at: number
-  outcome: 'done' | AttemptFaultCode
-  providerRequestId: string | null
-  costMicros: number | null
-  fault: Fault | null
-}
-
-/** A running job as far as its lane and its credential go. */
-export type RunningJob = {
-  id: string
-  attempt: number
-  /** Null where a Worker drives it on the line. */
-  lane: number | null
-  model: string
-  credential: string
-  started_at_ms: number
-}
-
-/** What the job asked for beyond its input, as one JSON column. */
-export type Wishes = {
-  models: string[]
-  fallback: boolean
-  maxAttempts: number
-  onContentRejected: 'fail' | 'fallback'
-  onOutcomeUnknown: 'fail' | 'retry'
-  maxCostMicros: number | null
-  prefer: 'cost' | 'speed' | 'quality' | null
-  /** Why the first model was chosen, and which were not. */
-  reason: string
-  skipped: { model: string; reason: string }[]
-  /** The whole length of the deadline, for a replay; rows of an earlier version have none. */
-  deadlineMs?: number
-  /** What the job was judged by, per model that has a price; left out in jobs of versions that kept none. */
-  prices?: Record<string, PriceSnapshot>
-}
-
-export type NewJob = Omit<
-  JobRow,
-  | 'lane'
-  | 'attempt'
-  | 'counted'
-  | 'started_at_ms'
-  | 'ended_at_ms'
-  | 'provider_ms'
-  | 'store_ms'
-  | 'cost_micros'
-  | 'resume'
-  | 'output'
-  | 'fault'
-  | 'open_attempt'
-  | 'deadline_left_ms'
-  | keyof MoneyOfRow
-  | 'batch'
-  | 'replays'
-  | 'round_after'
-  | 'replayed_by'
-  | 'discarded_at_ms'
-  | 'foreground'
-  | 'usage'
-> & { batch?: string | null; foreground?: number }
-
-const SetAside = v.object({
-  id: v.string(),
-  project: text,
-  request_id: v.string(),
-  provider: v.string(),
-  attempt: count,
-  open_attempt: text,
-})
-/** A job that was ended without being read. */
-export type SetAside = v.InferOutput<typeof SetAside>
-
-const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
-
-export type JobFilter = {
-  status?: Status
-  type?: string
-  project?: string
-  batch?: string
-  before?: string
-  limit: number
-}
 
 /** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
 const SCAN = 5_000
@@ -197,6 +39,7 @@ export class JobStore {
   readonly unreadable = new Unreadable()
   /** Looks into JSON columns too: set where a turn has failed, which a row may be to blame for. */
   careful = false
+  readonly census: JobCensus
   readonly #sql: SqlStorage
   /** Rows of running jobs, and those that the last transaction touched. */
   readonly #rows = new Map<string, JobRow>()
@@ -209,6 +52,7 @@ export class JobStore {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
+    this.census = new JobCensus(sql, () => this.flush())
   }
 
   /** A transaction begins: what the last one touched is let go. */
@@ -380,32 +224,6 @@ export class JobStore {
     )
   }
 
-  /** Per budget: how many wait for it, and the least that one of them needs. At the actor's start only. */
-  budgetLines(): { scope: string; count: number; leastMicros: number }[] {
-    this.flush()
-    const Row = v.object({ scope: v.string(), count, leastMicros: count })
-    return this.#sql
-      .exec(
-        `SELECT budget_scope AS scope, count(*) AS count, coalesce(min(estimate_micros), 0) AS leastMicros FROM jobs
-         WHERE budget_scope IS NOT NULL GROUP BY budget_scope`,
-      )
-      .toArray()
-      .map((row) => v.parse(Row, row))
-  }
-
-  /** What jobs that have not ended hold, by project and day. Scans the live jobs: at the actor's start and for a proof only. */
-  holds(): { project: string | null; day: string | null; micros: number }[] {
-    this.flush()
-    const Row = v.object({ project: text, day: text, micros: count })
-    return this.#sql
-      .exec(
-        `SELECT project, held_day AS day, sum(held_micros) AS micros FROM jobs
-         WHERE ended_at_ms IS NULL AND held_micros IS NOT NULL GROUP BY project, held_day`,
-      )
-      .toArray()
-      .map((row) => v.parse(Row, row))
-  }
-
   saveResult(
     id: string,
     result: { output: string | null; costMicros: number | null; providerMs: number; storeMs: number },
@@ -522,46 +340,6 @@ export class JobStore {
     })
   }
 
-  /** Counts per provider and status of everything that has not ended. Scans the live jobs: at the actor's start only. */
-  liveCounts(): { provider: string; status: Status; count: number }[] {
-    const Row = v.object({ provider: v.string(), status: v.string(), count })
-    return this.#sql
-      .exec('SELECT provider, status, count(*) AS count FROM jobs WHERE ended_at_ms IS NULL GROUP BY provider, status')
-      .toArray()
-      .map((row) => v.parse(Row, row))
-      .flatMap((row) => (isStatus(row.status) ? [{ ...row, status: row.status }] : []))
-  }
-
-  /** Per provider, model, priority and minute since when they wait: how many could start. At the actor's start only. */
-  readyCounts(): { provider: string; model: string; priority: number; minute: number; count: number }[] {
-    const Row = v.object({ provider: v.string(), model: v.string(), priority: count, minute: count, count })
-    return this.#sql
-      .exec(
-        `SELECT provider, model, priority, queued_at_ms / 60000 AS minute, count(*) AS count FROM jobs
-         WHERE status = 'queued' AND due_at_ms IS NULL GROUP BY provider, model, priority, minute`,
-      )
-      .toArray()
-      .flatMap((row) => (v.is(Row, row) ? [row] : []))
-  }
-
-  /** Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project. At the actor's start only. */
-  tagRanges(): { provider: string; priority: number; project: string | null; least: number; greatest: number }[] {
-    const Row = v.object({
-      provider: v.string(),
-      priority: count,
-      project: text,
-      least: v.number(),
-      greatest: v.number(),
-    })
-    return this.#sql
-      .exec(
-        `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
-         WHERE ended_at_ms IS NULL AND status <> 'scheduled' AND budget_scope IS NULL GROUP BY provider, priority, project`,
-      )
-      .toArray()
-      .flatMap((row) => (v.is(Row, row) ? [row] : []))
-  }
-
   /** Jobs of the same model and priority that stand before this one, counted up to a bound. */
   ahead(row: JobRow, bound: number): number {
     const found = this.#number(
@@ -615,28 +393,6 @@ export class JobStore {
     )
     const page = rows.slice(0, filter.limit)
     return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : null }
-  }
-
-  // --------------------------------------------------------------------------------------------- idempotency
-
-  findIdempotent(scope: string, key: string, now: number): { fingerprint: string; job: string } | null {
-    const [row] = this.#sql.exec(
-      'SELECT fingerprint, job FROM idempotency WHERE scope = ? AND key = ? AND created_at_ms > ?',
-      scope,
-      key,
-      now - LIMITS.idempotencyKeepMs,
-    )
-    return row ? v.parse(v.object({ fingerprint: v.string(), job: v.string() }), row) : null
-  }
-
-  /** Remembers the key and forgets two expired ones, so that the table needs no clean-up of its own. */
-  insertIdempotent(scope: string, key: string, fingerprint: string, job: string, now: number): void {
-    this.#sql.exec(
-      `DELETE FROM idempotency WHERE (scope, key) IN
-         (SELECT scope, key FROM idempotency WHERE created_at_ms <= ? ORDER BY created_at_ms LIMIT 2)`,
-      now - LIMITS.idempotencyKeepMs,
-    )
-    this.#sql.exec('INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)', scope, key, fingerprint, job, now)
   }
 
   /** Rows that a transaction is going to change: kept, so that they are not read again. */
@@ -696,66 +452,6 @@ export class JobStore {
     this.flush()
     return v.parse(v.object({ n: v.nullable(v.number()) }), this.#sql.exec(query, ...bindings).one()).n
   }
-}
-
-const COLUMNS = Object.keys(JobRow.entries) as (keyof JobRow)[]
-/** What a job is asked for does not change, and is the longest part of its row. */
-const FIXED: (keyof JobRow)[] = [
-  'id',
-  'type',
-  'project',
-  'request_id',
-  'input',
-  'wishes',
-  'metadata',
-  'batch',
-  'foreground',
-  'created_at_ms',
-]
-const CHANGING = COLUMNS.filter((column) => !FIXED.includes(column))
-const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
-const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
-
-const NOTHING_YET = {
-  lane: null,
-  attempt: 0,
-  counted: 0,
-  started_at_ms: null,
-  ended_at_ms: null,
-  provider_ms: null,
-  store_ms: null,
-  cost_micros: null,
-  resume: null,
-  output: null,
-  fault: null,
-  open_attempt: null,
-  deadline_left_ms: null,
-  batch: null,
-  replays: 0,
-  round_after: 0,
-  replayed_by: null,
-  discarded_at_ms: null,
-  foreground: 0,
-  usage: null,
-} as const
-
-const readOpenAttempt = (text: string | null): OpenAttempt | null => {
-  const parsed = text === null ? null : v.safeParse(v.pipe(v.string(), v.parseJson(), OpenAttempt), text)
-  return parsed?.success ? parsed.output : null
-}
-
-const openAttemptOf = (row: JobRow | null): AttemptRow | null => {
-  const open = readOpenAttempt(row?.open_attempt ?? null)
-  return (
-    open && {
-      ...open,
-      ended_at_ms: null,
-      outcome: null,
-      provider_request_id: null,
-      cost_micros: null,
-      fault: null,
-    }
-  )
 }
 
 const lower = (floor: number | null | undefined, time: number | null): number | null | undefined =>

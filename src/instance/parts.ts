@@ -15,6 +15,7 @@ import { DeadLetterStore } from './dead-letter-store.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
 import { Foreground } from './foreground.ts'
+import { IdempotencyStore } from './idempotency-store.ts'
 import { InstanceLog } from './instance-log.ts'
 import { JobStore } from './job-store.ts'
 import { Lanes } from './lanes.ts'
@@ -47,6 +48,7 @@ export type Parts = {
   identity: Identity
   admin: AdminStore
   jobs: JobStore
+  idempotency: IdempotencyStore
   events: EventStore
   books: Books
   ledger: LedgerStore
@@ -124,6 +126,7 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     identity,
     admin,
     jobs,
+    idempotency: new IdempotencyStore(sql),
     events,
     books,
     ledger,

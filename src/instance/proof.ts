@@ -51,7 +51,8 @@ const gather = (parts: Parts): Map<string, Evidence> => {
   }
   for (const { project, sums } of parts.ledger.sumsByProject())
     for (const scope of scopesOf(project)) addSums(of(scope).lines, sums)
-  for (const { project, micros } of parts.jobs.holds()) for (const scope of scopesOf(project)) of(scope).held += micros
+  for (const { project, micros } of parts.jobs.census.holds())
+    for (const scope of scopesOf(project)) of(scope).held += micros
   for (const { scope, day, sums } of parts.ledger.spending(''))
     addSums(day === ALL_DAYS ? of(scope).total : of(scope).days, sums)
   return evidence

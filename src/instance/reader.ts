@@ -2,7 +2,7 @@ import type { JobRecord } from '../contract/job.ts'
 import { type Answered, toWire, type Wire } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
-import type { JobFilter, JobRow } from './job-store.ts'
+import type { JobFilter, JobRow } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { jobRecord, quotasOf } from './views.ts'
 

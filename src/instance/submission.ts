@@ -9,7 +9,7 @@ import { LIMITS } from '../limits.ts'
 import { findModel, modelsFor, providerOf } from '../providers/registry.ts'
 import { candidatesFor } from './availability.ts'
 import type { Books } from './books.ts'
-import type { NewJob, Wishes } from './job-store.ts'
+import type { NewJob, Wishes } from './job-rows.ts'
 
 /** What stands around a request: who asks, when, under which name the job will go. */
 export type Origin = { id: string; requestId: string; project: string | null; now: number; batch?: string }

@@ -16,7 +16,8 @@ import { tallyBatch } from './batch-tally.ts'
 import type { Books } from './books.ts'
 import type { EventStore } from './event-store.ts'
 import type { InstanceLog } from './instance-log.ts'
-import type { JobRow, JobStore, MoneyOfRow, NewJob, SetAside, Wishes } from './job-store.ts'
+import type { JobRow, MoneyOfRow, NewJob, SetAside, Wishes } from './job-rows.ts'
+import type { JobStore } from './job-store.ts'
 import type { Usage } from './usage.ts'
 
 /** What a transaction asks the world to do once it is committed. */

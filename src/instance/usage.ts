@@ -5,7 +5,7 @@ import { dayStart, HOUR_MS, hourStart } from '../core/hours.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { type EndedAttempt, emptyTally, mergeTally, type Tally, tallyAttempt, tallyJob } from '../core/tally.ts'
 import { LIMITS } from '../limits.ts'
-import type { JobRow } from './job-store.ts'
+import type { JobRow } from './job-rows.ts'
 import type { UsageKey, UsageRow, UsageStore } from './usage-store.ts'
 
 /** The rows of the present hour by project and model, those of them that wait to be written, and what was folded. */

@@ -8,7 +8,7 @@ import { LIMITS } from '../limits.ts'
 import { inService } from './availability.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
-import type { AttemptRow, JobRow } from './job-store.ts'
+import type { AttemptRow, JobRow } from './job-rows.ts'
 import { type Desk, releaseProbes } from './transitions.ts'
 
 /**

@@ -15,7 +15,7 @@ import type { KeyRow } from './admin-store.ts'
 import { credentialRoom, pickCredential } from './availability.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
-import type { AttemptRow, JobRow, Wishes } from './job-store.ts'
+import type { AttemptRow, JobRow, Wishes } from './job-rows.ts'
 import { jobPrice } from './pricing.ts'
 
 /** Rows as clients see them. */
