@@ -196,9 +196,6 @@ const FIXED: (keyof JobRow)[] = [
   'created_at_ms',
 ]
 export const CHANGING = COLUMNS.filter((column) => !FIXED.includes(column))
-export const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
-export const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
-
 export const NOTHING_YET = {
   lane: null,
   attempt: 0,

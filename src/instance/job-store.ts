@@ -3,14 +3,13 @@ import type { Fault } from '../contract/fault.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
-import { JobCensus } from './job-census.ts'
+import { JobCensus } from './job-census-store.ts'
 import {
   type AttemptClose,
   AttemptRow,
   CarefulRow,
   CHANGING,
   COLUMNS,
-  INSERT,
   type JobFilter,
   JobRow,
   type MoneyOfRow,
@@ -21,7 +20,6 @@ import {
   type RunningJob,
   readOpenAttempt,
   SetAside,
-  UPDATE,
 } from './job-rows.ts'
 import { Unreadable } from './unreadable.ts'
 
@@ -453,6 +451,9 @@ export class JobStore {
     return v.parse(v.object({ n: v.nullable(v.number()) }), this.#sql.exec(query, ...bindings).one()).n
   }
 }
+
+const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
+const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
 
 const lower = (floor: number | null | undefined, time: number | null): number | null | undefined =>
   floor === undefined || time === null ? floor : floor === null ? time : Math.min(floor, time)
