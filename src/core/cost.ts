@@ -28,6 +28,11 @@ const charge = (price: Price, usage: Quantities, beforehand: boolean): number | 
   return Number.isSafeInteger(micros) ? micros : null
 }
 
+/** Whether a provider's service tier is billed by its list. Null: it has none, or did not say. */
+export const isListTier = (serviceTier: string | null): boolean => serviceTier === null || LIST_TIERS.has(serviceTier)
+
+const LIST_TIERS = new Set(['default', 'auto', 'standard', 'on_demand'])
+
 /** How many, and what one of them costs. */
 type Line = [count: number, usd: number]
 

@@ -3,8 +3,9 @@ import type { CallEnd, CallNext, OpenCall } from '../contract/foreground-rpc.ts'
 import { isFinal } from '../contract/job.ts'
 import { type PriceSnapshot, quantitiesOf } from '../contract/price.ts'
 import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
+import type { Usage } from '../contract/usage.ts'
 import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
-import { costMicros } from '../core/cost.ts'
+import { costMicros, isListTier } from '../core/cost.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
@@ -159,7 +160,11 @@ const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
   }
 }
 
+/** By the same rules as the Worker counts for the client. A failure that used nothing has bought nothing, whatever the price of a call. */
 const costOf = (end: CallEnd, price: PriceSnapshot | null): number | null => {
-  if (end.usage) return price ? costMicros(price, quantitiesOf(end.usage)) : null
+  if (end.usage && end.fault && isNothing(end.usage)) return 0
+  if (end.usage) return price && isListTier(end.serviceTier) ? costMicros(price, quantitiesOf(end.usage)) : null
   return end.fault && FAULT_TABLE[attemptCode(end.fault)].bought === 'nothing' ? 0 : null
 }
+
+const isNothing = ({ inputTokens, outputTokens }: Usage): boolean => inputTokens + outputTokens === 0
