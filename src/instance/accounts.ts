@@ -166,7 +166,7 @@ export class Accounts {
     if (hold === 'new') {
       const { maxCostMicros } = JSON.parse(row.wishes) as Wishes
       const need = { project: row.project, estimateMicros: estimate, spentMicros: spent, maxCostMicros }
-      refusal = this.#refusal(need, shortForHold, now)
+      refusal = this.#refusal(need, shortForHold, now, row.project !== null)
       next = refusal ? null : { micros: estimate ?? 0, day: null }
       moveHold(this.ledger, scopes, null, next)
     }
@@ -186,7 +186,7 @@ export class Accounts {
     const held = heldOf(row)
     if (held ? held.day !== null : row.resume !== null) return null
     const estimate = held ? (row.estimate_micros === null ? null : held.micros) : this.#estimateOf(row, row.model)
-    return this.#refusal(this.#needOf(row, estimate), shortForStart, now)
+    return this.#refusal(this.#needOf(row, estimate), shortForStart, now, row.project !== null)
   }
 
   /** Whether a job that waits could be held for, on this model, in the place of what it holds now. */
@@ -195,7 +195,8 @@ export class Accounts {
     const held = heldOf(row)
     this.#today(now)
     moveHold(this.ledger, scopes, held, null)
-    const refusal = this.#refusal(this.#needOf(row, this.#estimateOf(row, model)), shortForHold, now)
+    const need = this.#needOf(row, this.#estimateOf(row, model))
+    const refusal = this.#refusal(need, shortForHold, now, row.project !== null)
     moveHold(this.ledger, scopes, null, held)
     return refusal
   }
@@ -297,7 +298,8 @@ export class Accounts {
     return { project: row.project, estimateMicros: estimate, spentMicros: row.spent_micros, maxCostMicros }
   }
 
-  #refusal(need: Need, short: typeof shortForHold, now: number, ofProject = false): Refusal | null {
+  /** `ofProject`: whoever reads the refusal, at once or in the record of a job, may be a client of one project. */
+  #refusal(need: Need, short: typeof shortForHold, now: number, ofProject: boolean): Refusal | null {
     const { budget: policy } = this.#from.config()
     const { estimateMicros: estimate, spentMicros: spent, maxCostMicros: most } = need
     const scopes = scopesOf(need.project)
