@@ -172,8 +172,14 @@ export class Instance extends DurableObject<Env> {
     return ok({ ...readJob(parts, id, systemAmbient.now(), LIMITS.queuePositionAtSubmit), replayed })
   }
 
-  async job(caller: Caller, id: string, waitMs: number): Promise<Result<Answered<JobRecord>>> {
-    return this.#as(caller, 'read', async (parts, principal) => {
+  /** Who submits may wait for what it submitted: the edge then asks with the scope `jobs`. */
+  async job(
+    caller: Caller,
+    id: string,
+    waitMs: number,
+    scope: 'read' | 'jobs' = 'read',
+  ): Promise<Result<Answered<JobRecord>>> {
+    return this.#as(caller, scope, async (parts, principal) => {
       if (!visible(parts.jobs.find(id), principal)) return noJob()
       const waited = await this.#wait(parts, caller, id, waitMs)
       if (!waited.ok) return waited
