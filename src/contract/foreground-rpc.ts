@@ -72,6 +72,9 @@ export type ForegroundRpc = {
   openCall(caller: Caller, wire: Wire<OpenCall>): Promise<Result<{ opening: Wire<Opening>; quotas: Quota[] }>>
   /** Repeated, it answers the same and changes nothing. */
   closeCall(ref: AttemptRef, wire: Wire<CallEnd>): Promise<Wire<CallNext>>
-  /** These are still under way: a call that is neither closed nor renewed for a while is judged lost. */
-  renewCalls(refs: AttemptRef[]): Promise<void>
+  /**
+   * These are still under way: a call that is neither closed nor renewed for a while is judged lost. Answers those that are
+   * over for the Instance, canceled or past their deadline: whoever drives them stops.
+   */
+  renewCalls(refs: AttemptRef[]): Promise<AttemptRef[]>
 }

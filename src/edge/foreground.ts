@@ -9,8 +9,8 @@ export type Foreground = {
   open(call: OpenCall): Promise<Result<{ opening: Opening; quotas: Quota[] }>>
   /** May be repeated. Throws where the Instance cannot be told: then its lease runs out. */
   close(ref: AttemptRef, end: CallEnd): Promise<CallNext>
-  /** Keeps the leases of calls that are under way. */
-  renew(refs: AttemptRef[]): Promise<void>
+  /** Keeps the leases of calls that are under way. Answers those that are over for the Instance. */
+  renew(refs: AttemptRef[]): Promise<AttemptRef[]>
   /** In micros, by the price that the attempt was judged by; null where that is not known. */
   cost(opening: Opening, usage: Usage, serviceTier: string | null): number | null
 }
@@ -20,22 +20,32 @@ export type Foreground = {
  * a thousand streams that is one every ten seconds, and none for a call that is over before.
  */
 export class Leases {
-  readonly #byInstance = new Map<string, Map<string, { ref: AttemptRef; renewedAtMs: number }>>()
+  readonly #byInstance = new Map<string, Map<string, Lease>>()
 
-  /** Returns what ends it. `renew` is asked from this call's own turn, as the platform wants it. */
-  hold(instance: string, ref: AttemptRef, renew: Foreground['renew'], now: () => number): () => void {
-    const held = this.#byInstance.get(instance) ?? new Map()
+  /**
+   * Returns what ends it. `renew` is asked from this call's own turn, as the platform wants it; so is `stop`, where the
+   * attempt is over for the Instance.
+   */
+  hold(instance: string, ref: AttemptRef, renew: Foreground['renew'], now: () => number, stop: () => void): () => void {
+    const held = this.#byInstance.get(instance) ?? new Map<string, Lease>()
     this.#byInstance.set(instance, held)
     const name = refText(ref)
-    held.set(name, { ref, renewedAtMs: now() })
+    const own: Lease = { ref, renewedAtMs: now(), isOver: false }
+    held.set(name, own)
     const ring = () => {
+      if (own.isOver) return stop()
       timer = setTimeout(ring, LIMITS.callRenewMs)
       const nowMs = now()
-      const own = held.get(name)
-      if (!own || nowMs - own.renewedAtMs < LIMITS.callRenewMs / 2) return
+      if (nowMs - own.renewedAtMs < LIMITS.callRenewMs / 2) return
       const due = [...held.values()].filter((one) => nowMs - one.renewedAtMs >= LIMITS.callRenewMs / 2)
       for (const one of due) one.renewedAtMs = nowMs
-      renew(due.map((one) => one.ref)).catch(() => {
+      const renewed = renew(due.map((one) => one.ref)).then((over) => {
+        for (const ref of over) end(held, refText(ref))
+        if (!own.isOver) return
+        clearTimeout(timer)
+        stop()
+      })
+      renewed.catch(() => {
         // Asked again by the next that is due; two may be missed.
         for (const one of due) one.renewedAtMs = Number.NEGATIVE_INFINITY
       })
@@ -44,7 +54,16 @@ export class Leases {
     return () => {
       clearTimeout(timer)
       held.delete(name)
-      if (held.size === 0) this.#byInstance.delete(instance)
+      if (held.size === 0 && this.#byInstance.get(instance) === held) this.#byInstance.delete(instance)
     }
   }
+}
+
+type Lease = { ref: AttemptRef; renewedAtMs: number; isOver: boolean }
+
+/** Its own turn stops it, where that still comes; either way it is renewed no more. */
+const end = (held: Map<string, Lease>, name: string): void => {
+  const lease = held.get(name)
+  if (lease) lease.isOver = true
+  held.delete(name)
 }

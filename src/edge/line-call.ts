@@ -16,8 +16,10 @@ export type World = {
   instance: string
   startedAtMs: number
   now(): number
-  /** Aborted when the client has left. */
+  /** Aborted when the client has left, and by `stop`. */
   signal: AbortSignal
+  /** Ends the provider's call: the job is over for the Instance. */
+  stop(): void
   /** Lets work go on behind the answer. */
   waitUntil(work: Promise<unknown>): void
 }
@@ -83,6 +85,11 @@ export class LineCall {
     this.#world.waitUntil(this.#close(ending))
   }
 
+  /** Something of ours broke: nobody can say what became of the attempt. Without effect where it is closed already. */
+  fail(): void {
+    this.settle(BROKEN)
+  }
+
   cost(usage: Usage, serviceTier: string | null): number | null {
     return this.#foreground.cost(this.opening, usage, serviceTier)
   }
@@ -100,10 +107,10 @@ export class LineCall {
   }
 
   async #begin(opening: Opening): Promise<Opening> {
-    const { instance, now, signal } = this.#world
+    const { instance, now, signal, stop } = this.#world
     this.#opening = opening
     this.#attempts += 1
-    this.#release = this.#leases.hold(instance, opening, (refs) => this.#foreground.renew(refs), now)
+    this.#release = this.#leases.hold(instance, opening, (refs) => this.#foreground.renew(refs), now, stop)
     if (opening.delayMs > 0) {
       this.#waitedMs += opening.delayMs
       await pause(opening.delayMs, signal)
@@ -141,6 +148,16 @@ export class LineCall {
       ...(retry === 'no' || retry === 'if_repeatable' ? { 'x-should-retry': 'false' } : {}),
     })
   }
+}
+
+const BROKEN: Ending = {
+  fault: { kind: 'fault', code: 'outcome_unknown', message: 'Switchyard failed while it answered.' },
+  usage: null,
+  delivered: true,
+  serviceTier: null,
+  providerRequestId: null,
+  providerMs: 0,
+  rate: { requests: null, tokens: null },
 }
 
 export const costHeader = (micros: number | null): Record<string, string> =>

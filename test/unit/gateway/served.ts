@@ -33,7 +33,14 @@ export const serve = (kind: Kind, foreground: FakeForeground, fetch: Fetch, more
   const works: Promise<unknown>[] = []
   const waitUntil = (work: Promise<unknown>) => void works.push(work.catch(() => {}))
   const now = () => Date.now()
-  const world = { instance: 'prod', startedAtMs: now(), now, signal: abort.signal, waitUntil }
+  const world = {
+    instance: 'prod',
+    startedAtMs: now(),
+    now,
+    signal: abort.signal,
+    stop: () => abort.abort(),
+    waitUntil,
+  }
   const line = new LineCall(foreground, new Leases(), world)
   const vault = {
     open: async ({ ciphertext }: { ciphertext: string }) => (ciphertext === SEALED_FOR_EVER ? null : ciphertext),
