@@ -106,7 +106,7 @@ export class Accounts {
   // ------------------------------------------------------------------------------------------------- admission
 
   /** Holds a new job's estimated cost. One that is over budget is refused or, where it may, waits without a hold. */
-  admit(job: NewJob, ofProject: boolean, now: number): Result<MoneyOfRow> {
+  admit(job: NewJob, ofProject: boolean, now: number, mayWait = true): Result<MoneyOfRow> {
     const wishes = JSON.parse(job.wishes) as Wishes
     const estimate = estimateOf(wishes, job.model)
     const need = { project: job.project, estimateMicros: estimate, spentMicros: 0, maxCostMicros: wishes.maxCostMicros }
@@ -120,7 +120,7 @@ export class Accounts {
     const { waitsFor } = refusal
     // One that costs more than the whole budget would wait in vain.
     const limit = waitsFor === null ? null : this.ledger.get(waitsFor)?.budget?.limitMicros
-    if (waitsFor === null || (estimate ?? 0) > (limit ?? 0)) return { ok: false, fault: refusal.fault }
+    if (!mayWait || waitsFor === null || (estimate ?? 0) > (limit ?? 0)) return { ok: false, fault: refusal.fault }
     // What is not due yet asks again when it is.
     const waits = job.status === 'queued' ? waitsFor : null
     this.lines.move(null, waits, estimate ?? 0)

@@ -39,15 +39,9 @@ export const takeCall = (
   const planned = planCall(parts, call, { id, requestId, project, now })
   if (!planned.ok) return planned
   const job = planned.value
-  const money = parts.accounts.admit(job, principal.project !== null, now)
+  // A job waits for its budget for days; a client on the line does not.
+  const money = parts.accounts.admit(job, principal.project !== null, now, false)
   if (!money.ok) return money
-  if (money.value.budget_scope !== null) {
-    // A job waits for its budget for days; a client on the line does not.
-    parts.accounts.giveBack(job.project, money.value)
-    return refuse('budget_exceeded', 'The budget has no room for this call.', {
-      details: { scope: money.value.budget_scope },
-    })
-  }
   parts.scheduler.submit(job, money.value)
   return ok(null)
 }

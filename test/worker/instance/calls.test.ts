@@ -6,7 +6,7 @@ import { type Caller, fromWire, toWire } from '../../../src/contract/rpc.ts'
 import { usageOf } from '../../../src/contract/usage.ts'
 import { instanceStub, must, openSite, type Site } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
-import { expectRest, ledgerOf } from '../support/money.ts'
+import { expectRest, ledgerOf, setBudget } from '../support/money.ts'
 
 /** Calls on the line as the Instance books them, over HTTP and over its RPC. */
 
@@ -113,5 +113,16 @@ describe('a chat that failed', () => {
     const replayed = await site.send('POST', `/jobs/${job?.id}/replay`)
     expect([replayed.status, replayed.body.error.code]).toEqual([409, 'conflict'])
     expect(replayed.body.error.message).toContain('was not kept')
+  })
+})
+
+describe('a call over budget', () => {
+  test('is refused with the whole reason also where jobs would wait', async () => {
+    await must(200, site.send('PATCH', '', { json: { config: { budget: { over: 'wait' } } } }))
+    await setBudget(site, 'instance', 0.01)
+    await open({ candidates: [{ model: MODEL, expected: { inputTokens: 0, outputTokens: 4_000 } }] })
+    const refused = await site.send('POST', '/chat/completions', { json: chatOf({ max_tokens: 4_000 }) })
+    expect([refused.status, refused.body.error.code]).toEqual([402, 'budget_exceeded'])
+    expect(refused.body.error.details).toMatchObject({ reason: 'limit', limit_usd: 0.01, held_usd: 0.008 })
   })
 })
