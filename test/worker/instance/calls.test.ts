@@ -105,6 +105,13 @@ describe('what a call cost', () => {
 })
 
 describe('a chat that failed', () => {
+  test('and whose next turn does not come in time is not told that somebody canceled it', async () => {
+    const down = { ...END, fault: fault('provider_unavailable', 'It is down.'), usage: null, waitMs: 0 }
+    const next = fromWire(await rpc().closeCall(await open(), toWire(down)))
+    expect(next).toMatchObject({ next: 'end', fault: null })
+    await expectRest(site, { attempts: 0 })
+  })
+
   test('is not replayed, for nobody kept what it asked, and says so', async () => {
     providerAnswers(400, { error: { message: 'no', type: 'invalid_request_error', code: 'bad' } })
     expect((await site.send('POST', '/chat/completions', { json: chatOf() })).status).toBe(502)
