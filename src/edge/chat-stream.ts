@@ -78,6 +78,8 @@ class StreamedChat {
   #firstTextMs = 0
   #finished = false
   #left = false
+  /** Ended while its reader paused: told with the next read. */
+  #cut = false
   #end: () => void = () => {}
 
   constructor(request: ChatRequest, line: LineCall, tools: CallTools, id: string, world: StreamWorld) {
@@ -108,6 +110,8 @@ class StreamedChat {
         if (failed === null) {
           this.#stream = started
           this.#firstTextMs = this.#world.now() - started.startedAtMs
+          // It left in the moment in which the model began: nobody else would end it.
+          if (this.#left) this.#leave()
           return
         }
         void started.close()
@@ -115,6 +119,7 @@ class StreamedChat {
       }
     } catch (error) {
       this.#finished = true
+      if (!(error instanceof Refused)) this.#line.fail()
       this.#end()
       throw error
     }
@@ -133,6 +138,10 @@ class StreamedChat {
     // One timer for the whole stream, which looks whether somebody has waited long.
     const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
       timer = setTimeout(() => {
+        const { signal } = this.#world.abort
+        // Whoever stopped reading is not there to hear of the end.
+        if (signal.aborted && waitingSinceMs === null) this.#stopUnread()
+        if (this.#cut) return
         const quietMs = waitingSinceMs === null ? 0 : this.#world.now() - waitingSinceMs
         if (quietMs >= LIMITS.sseKeepAliveMs) controller.enqueue(encode(KEEP_ALIVE))
         watch(controller)
@@ -166,6 +175,7 @@ class StreamedChat {
       await begun
       const stream = this.#stream
       if (!stream) return ''
+      if (this.#cut) return this.#errorEvent(faultFrom(LEFT))
       const pieces = await stream.next()
       if (this.#finished) return ''
       const text = pieces === null ? '' : eventsOf(pieces)
@@ -173,7 +183,7 @@ class StreamedChat {
     } catch (error) {
       this.#finished = true
       if (error instanceof Refused) return this.#errorEvent(error.fault)
-      this.#line.settle(this.#bug())
+      this.#line.fail()
       this.#end()
       return this.#errorEvent(fault('internal', 'Something went wrong on our side.'))
     }
@@ -209,6 +219,13 @@ class StreamedChat {
     this.#world.abort.abort()
   }
 
+  /** Ended from outside, by the Instance or the runtime, while nobody asked for more. */
+  #stopUnread(): void {
+    if (this.#finished || !this.#stream) return
+    this.#cut = true
+    this.#settle(this.#stream, this.#endingOf(this.#stream, { ...this.#stream.end(), fault: LEFT }, true))
+  }
+
   #settle(stream: ChatStream, ending: Ending): void {
     if (this.#finished) return
     this.#finished = true
@@ -229,13 +246,6 @@ class StreamedChat {
       providerMs,
       rate: stream.rate,
     }
-  }
-
-  #bug(): Ending {
-    const failed: Failed = { kind: 'fault', code: 'outcome_unknown', message: 'Switchyard failed while it answered.' }
-    const rate = { requests: null, tokens: null }
-    const nothing = { serviceTier: null, providerRequestId: null, providerMs: 0, rate }
-    return { fault: failed, usage: null, delivered: true, ...nothing }
   }
 
   #errorEvent(problem: Fault): string {

@@ -33,14 +33,14 @@ export const chat = async (context: Context, foregroundOf = foreground): Promise
   const id = makeId('chatcmpl', context.startedAtMs, randomBytes(16)).replace('_', '-')
   const { requestId, waitUntil } = context
   if (request.stream) return streamChat(request, line, tools, id, { requestId, now, waitUntil, abort })
-  return outliving(context, answerChat(request, line, tools, id))
+  return outliving(context, line, answerChat(request, line, tools, id))
 }
 
 export const embeddings = async (context: Context, foregroundOf = foreground): Promise<Response> => {
   const decide = await foregroundOf(context)
   const request = await bodyOf(context, EmbedRequest)
   const { line, tools } = worldOf(context, decide)
-  return outliving(context, answerEmbeddings(request, line, tools))
+  return outliving(context, line, answerEmbeddings(request, line, tools))
 }
 
 const images = async (context: Context): Promise<Response> => {
@@ -57,8 +57,8 @@ const bodyOf = async <S extends v.GenericSchema>(context: Context, schema: S): P
 }
 
 /** The client may leave: what it set going is ended and told all the same. */
-const outliving = (context: Context, answer: Promise<Response>): Promise<Response> => {
-  context.waitUntil(answer.catch(() => {}))
+const outliving = (context: Context, line: LineCall, answer: Promise<Response>): Promise<Response> => {
+  context.waitUntil(answer.then(undefined, () => line.fail()))
   return answer
 }
 

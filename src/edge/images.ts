@@ -104,7 +104,7 @@ const finished = async (
   if (left.aborted) cancel()
   else left.addEventListener('abort', cancel, { once: true })
   while (!isFinal(record.status))
-    record = fromWire(unwrap(await instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000)).body)
+    record = fromWire(unwrap(await instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000, 'jobs')).body)
   return { record, quotas }
 }
 

@@ -88,6 +88,11 @@ export class LineCall {
     this.#world.waitUntil(this.#close(ending))
   }
 
+  /** Something of ours broke: nobody can say what became of the attempt. Without effect where it is closed already. */
+  fail(): void {
+    this.settle(BROKEN)
+  }
+
   cost(usage: Usage, serviceTier: string | null): number | null {
     return this.#foreground.cost(this.opening, usage, serviceTier)
   }
@@ -146,6 +151,16 @@ export class LineCall {
       ...(retry === 'no' || retry === 'if_repeatable' ? { 'x-should-retry': 'false' } : {}),
     })
   }
+}
+
+const BROKEN: Ending = {
+  fault: { kind: 'fault', code: 'outcome_unknown', message: 'Switchyard failed while it answered.' },
+  usage: null,
+  delivered: true,
+  serviceTier: null,
+  providerRequestId: null,
+  providerMs: 0,
+  rate: { requests: null, tokens: null },
 }
 
 export const costHeader = (micros: number | null): Record<string, string> =>

@@ -108,7 +108,7 @@ export class Accounts {
   // ------------------------------------------------------------------------------------------------- admission
 
   /** Holds a new job's estimated cost. One that is over budget is refused or, where it may, waits without a hold. */
-  admit(job: NewJob, ofProject: boolean, now: number): Result<MoneyOfRow> {
+  admit(job: NewJob, ofProject: boolean, now: number, mayWait = true): Result<MoneyOfRow> {
     const wishes = JSON.parse(job.wishes) as Wishes
     const estimate = estimateOf(wishes, job.model)
     const need = { project: job.project, estimateMicros: estimate, spentMicros: 0, maxCostMicros: wishes.maxCostMicros }
@@ -122,7 +122,7 @@ export class Accounts {
     const { waitsFor } = refusal
     // One that costs more than the whole budget would wait in vain.
     const limit = waitsFor === null ? null : this.ledger.get(waitsFor)?.budget?.limitMicros
-    if (waitsFor === null || (estimate ?? 0) > (limit ?? 0)) return { ok: false, fault: refusal.fault }
+    if (!mayWait || waitsFor === null || (estimate ?? 0) > (limit ?? 0)) return { ok: false, fault: refusal.fault }
     // What is not due yet asks again when it is.
     const waits = job.status === 'queued' ? waitsFor : null
     this.lines.move(null, waits, estimate ?? 0)
@@ -168,7 +168,7 @@ export class Accounts {
     if (hold === 'new') {
       const { maxCostMicros } = JSON.parse(row.wishes) as Wishes
       const need = { project: row.project, estimateMicros: estimate, spentMicros: spent, maxCostMicros }
-      refusal = this.#refusal(need, shortForHold, now)
+      refusal = this.#refusal(need, shortForHold, now, row.project !== null)
       next = refusal ? null : { micros: estimate ?? 0, day: null }
       moveHold(this.ledger, scopes, null, next)
     }
@@ -188,7 +188,7 @@ export class Accounts {
     const held = heldOf(row)
     if (held ? held.day !== null : row.resume !== null) return null
     const estimate = held ? (row.estimate_micros === null ? null : held.micros) : this.#estimateOf(row, row.model)
-    return this.#refusal(this.#needOf(row, estimate), shortForStart, now)
+    return this.#refusal(this.#needOf(row, estimate), shortForStart, now, row.project !== null)
   }
 
   /** Whether a job that waits could be held for, on this model, in the place of what it holds now. */
@@ -197,7 +197,8 @@ export class Accounts {
     const held = heldOf(row)
     this.#today(now)
     moveHold(this.ledger, scopes, held, null)
-    const refusal = this.#refusal(this.#needOf(row, this.#estimateOf(row, model)), shortForHold, now)
+    const need = this.#needOf(row, this.#estimateOf(row, model))
+    const refusal = this.#refusal(need, shortForHold, now, row.project !== null)
     moveHold(this.ledger, scopes, null, held)
     return refusal
   }
@@ -299,7 +300,8 @@ export class Accounts {
     return { project: row.project, estimateMicros: estimate, spentMicros: row.spent_micros, maxCostMicros }
   }
 
-  #refusal(need: Need, short: typeof shortForHold, now: number, ofProject = false): Refusal | null {
+  /** `ofProject`: whoever reads the refusal, at once or in the record of a job, may be a client of one project. */
+  #refusal(need: Need, short: typeof shortForHold, now: number, ofProject: boolean): Refusal | null {
     const { budget: policy } = this.#from.config()
     const { estimateMicros: estimate, spentMicros: spent, maxCostMicros: most } = need
     const scopes = scopesOf(need.project)

@@ -3,6 +3,7 @@ import type { CallEnd, CallNext, OpenCall } from '../contract/foreground-rpc.ts'
 import { isFinal } from '../contract/job.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
 import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
+import type { Usage } from '../contract/usage.ts'
 import { callCostMicros } from '../core/call-cost.ts'
 import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
@@ -38,15 +39,9 @@ export const takeCall = (
   const planned = planCall(parts, call, { id, requestId, project, now })
   if (!planned.ok) return planned
   const job = planned.value
-  const money = parts.accounts.admit(job, principal.project !== null, now)
+  // A job waits for its budget for days; a client on the line does not.
+  const money = parts.accounts.admit(job, principal.project !== null, now, false)
   if (!money.ok) return money
-  if (money.value.budget_scope !== null) {
-    // A job waits for its budget for days; a client on the line does not.
-    parts.accounts.giveBack(job.project, money.value)
-    return refuse('budget_exceeded', 'The budget has no room for this call.', {
-      details: { scope: money.value.budget_scope },
-    })
-  }
   parts.scheduler.submit(job, money.value)
   return ok(null)
 }
@@ -159,7 +154,11 @@ const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
   }
 }
 
+/** By the same rules as the Worker counts for the client. A failure that used nothing has bought nothing, whatever the price of a call. */
 const costOf = (end: CallEnd, price: PriceSnapshot | null): number | null => {
+  if (end.usage && end.fault && isNothing(end.usage)) return 0
   if (end.usage) return callCostMicros(price, end.usage, end.serviceTier)
   return end.fault && FAULT_TABLE[attemptCode(end.fault)].bought === 'nothing' ? 0 : null
 }
+
+const isNothing = ({ inputTokens, outputTokens }: Usage): boolean => inputTokens + outputTokens === 0

@@ -40,6 +40,8 @@ export class DeadLetters {
   readmit(row: JobRow, replay: string | null): Result<null> {
     const { jobs, books, accounts, scheduler, ambient, queueBound } = this.#around
     if (row.status !== 'failed') return refuse('conflict', `The job is ${row.status}: only a failed one is replayed.`)
+    if (row.foreground === 1)
+      return refuse('conflict', 'A call on the line is not replayed: what it asked was not kept.')
     if (books.waiting() >= queueBound()) {
       return refuse('queue_full', 'The queue of this instance is full.', { retryAfterMs: LIMITS.backoffMaxMs })
     }

@@ -172,8 +172,14 @@ export class Instance extends DurableObject<Env> {
     return ok({ ...readJob(parts, id, systemAmbient.now(), LIMITS.queuePositionAtSubmit), replayed })
   }
 
-  async job(caller: Caller, id: string, waitMs: number): Promise<Result<Answered<JobRecord>>> {
-    return this.#as(caller, 'read', async (parts, principal) => {
+  /** Who submits may wait for what it submitted: the edge then asks with the scope `jobs`. */
+  async job(
+    caller: Caller,
+    id: string,
+    waitMs: number,
+    scope: 'read' | 'jobs' = 'read',
+  ): Promise<Result<Answered<JobRecord>>> {
+    return this.#as(caller, scope, async (parts, principal) => {
       if (!visible(parts.jobs.find(id), principal)) return noJob()
       const waited = await this.#wait(parts, caller, id, waitMs)
       if (!waited.ok) return waited
@@ -390,10 +396,13 @@ export class Instance extends DurableObject<Env> {
     // Waited for before it can begin: a fallback may begin in the transaction that ends the attempt before it.
     const turn = parts.foreground.turnOf(ref.job, Math.max(0, end.waitMs ?? LIMITS.backoffMaxMs))
     await this.#commit.apply(() => endCall(parts, ref, end))
-    const opening = callEnded(parts, ref.job) ? null : ((await turn) ?? (await this.#giveUpCall(parts, ref.job)))
+    const next = callEnded(parts, ref.job) ? null : await turn
+    const ended = callEnded(parts, ref.job)
+    const opening = next ?? (ended ? null : await this.#giveUpCall(parts, ref.job))
     if (opening) return toWire({ next: 'attempt', opening })
     parts.foreground.over(ref.job)
-    return toWire(callEnded(parts, ref.job) ?? { next: 'end', fault: null, costMicros: null })
+    // Given up here, it was canceled by nobody: its caller is told of the failure that it has met.
+    return toWire(ended ?? { next: 'end', fault: null, costMicros: null })
   }
 
   /** Attempts that are still driven on the line. Answers those that are over for the Instance: stop them. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ErrorBody } from '../../../src/contract/fault.ts'
 import { LIMITS } from '../../../src/limits.ts'
+import type { Fetch } from '../../../src/providers/http.ts'
 import { fakeForeground } from './fake-foreground.ts'
 import {
   answering,
@@ -287,6 +288,62 @@ describe('silence', () => {
     await vi.advanceTimersByTimeAsync(2 * LIMITS.callRenewMs)
     await served.settled()
     expect(foreground.renewed).toHaveLength(3)
+  })
+
+  test('that the Instance has canceled stops its provider, and ends with the reason', async () => {
+    const foreground = fakeForeground()
+    const provider = streaming(RECORDED.slice(0, 2), 'hang')
+    const served = serve('stream', foreground, provider.fetch)
+    const text = served.response.then((response) => response.text())
+    await vi.advanceTimersByTimeAsync(1)
+    foreground.over.push({ job: foreground.attempts[0]?.job ?? '', attempt: 1 })
+    await vi.advanceTimersByTimeAsync(LIMITS.callRenewMs)
+    expect(errorIn(eventsIn(await text))).toMatchObject({ code: 'canceled' })
+    await served.settled()
+    expect(provider.aborted()).toBe(true)
+    expect(foreground.closed).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(3 * LIMITS.callRenewMs)
+    expect(foreground.renewed).toHaveLength(1)
+  })
+
+  test('that the Instance has canceled stops its provider also while its reader pauses', async () => {
+    const foreground = fakeForeground()
+    const provider = streaming(RECORDED.slice(0, 2), 'hang')
+    const served = serve('stream', foreground, provider.fetch)
+    const reader = (await served.response).body?.getReader()
+    await reader?.read()
+    foreground.over.push({ job: foreground.attempts[0]?.job ?? '', attempt: 1 })
+    await vi.advanceTimersByTimeAsync(LIMITS.callRenewMs + LIMITS.sseKeepAliveMs)
+    await served.settled()
+    expect(provider.aborted()).toBe(true)
+    expect(foreground.closed).toHaveLength(1)
+    const { value } = (await reader?.read()) ?? {}
+    expect(errorIn(eventsIn(new TextDecoder().decode(value)))).toMatchObject({ code: 'canceled' })
+    expect(await reader?.read()).toMatchObject({ done: true })
+  })
+
+  test('that its client leaves at the very moment of its first text is closed all the same', async () => {
+    for (let turns = 0; turns < 40; turns += 1) {
+      const foreground = fakeForeground()
+      let begin: (response: Response) => void = () => {}
+      const provider = streaming(RECORDED.slice(0, 2), 'hang')
+      const late: Fetch = async (url, init) => {
+        const response = await provider.fetch(url, init)
+        await new Promise<Response>((resolve) => {
+          begin = resolve
+        })
+        return response
+      }
+      const served = serve('stream', foreground, late)
+      await vi.advanceTimersByTimeAsync(LIMITS.sseKeepAliveMs)
+      const { body } = await served.response
+      begin(new Response())
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+      await body?.cancel()
+      await vi.advanceTimersByTimeAsync(LIMITS.sseKeepAliveMs)
+      expect(foreground.closed, `after ${turns} turns`).toHaveLength(1)
+      expect(foreground.closed[0]?.end).toMatchObject({ abandoned: true })
+    }
   })
 })
 

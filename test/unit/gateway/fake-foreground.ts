@@ -15,6 +15,8 @@ export type FakeForeground = Foreground & {
   readonly attempts: Opening[]
   readonly closed: { ref: AttemptRef; end: CallEnd }[]
   readonly renewed: AttemptRef[][]
+  /** What the next renewal is told to be over. */
+  readonly over: AttemptRef[]
 }
 
 export type FakeOptions = {
@@ -44,6 +46,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
   const closed: { ref: AttemptRef; end: CallEnd }[] = []
   const answered = new Map<string, { told: string; next: CallNext }>()
   const renewed: AttemptRef[][] = []
+  const over: AttemptRef[] = []
   const faults: { model: string; code: AttemptFaultCode }[] = []
 
   const begin = (model: string, wait: number): Opening => {
@@ -69,8 +72,8 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
   }
 
   const follow = (call: OpenCall, model: string, end: CallEnd): CallNext => {
-    const over: CallNext = { next: 'end', fault: end.fault, costMicros: null }
-    if (!end.fault || end.delivered || end.abandoned) return over
+    const ended: CallNext = { next: 'end', fault: end.fault, costMicros: null }
+    if (!end.fault || end.delivered || end.abandoned) return ended
     const code = end.fault.code as AttemptFaultCode
     const earlier = faults.filter((one) => one.model === model).map((one) => one.code)
     faults.push({ model, code })
@@ -96,7 +99,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
       Date.now(),
       0.5,
     )
-    if (decision.next === 'fail') return over
+    if (decision.next === 'fail') return ended
     const next = decision.next === 'fallback' ? decision.model : model
     return { next: 'attempt', opening: begin(next, decision.next === 'retry' ? delayMs : 0) }
   }
@@ -106,6 +109,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
     attempts,
     closed,
     renewed,
+    over,
     open: async (call) => {
       opened.push(call)
       if (options.refuse) return { ok: false, fault: options.refuse }
@@ -135,7 +139,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
     },
     renew: async (refs) => {
       renewed.push(refs)
-      return refs.filter(({ job }) => options.over?.has(job))
+      return [...over.splice(0), ...refs.filter(({ job }) => options.over?.has(job))]
     },
     cost: (_opening, usage) => usage.inputTokens + 2 * usage.outputTokens,
   }

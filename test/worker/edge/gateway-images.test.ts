@@ -43,6 +43,13 @@ describe('an image', () => {
     }
   })
 
+  test('is answered to a key that may submit and nothing else, since it is paid for', async () => {
+    const { key } = await site.makeKey({ name: 'submitter', role: 'user', scopes: ['jobs'] })
+    const json = { model: 'ideogram/ideogram-3', prompt: 'a lighthouse', ...SYNC }
+    const answer = await send<ImageList>('POST', `${site.base}/images/generations`, { key, json })
+    expect([answer.status, answer.body.data?.length]).toEqual([200, 1])
+  })
+
   test('of a model named alone is made by the one provider that has it', async () => {
     expect((await generate({ model: 'ideogram-3' })).status).toBe(200)
   })

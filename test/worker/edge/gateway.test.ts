@@ -152,6 +152,21 @@ describe('a call in the runtime', () => {
     expect(foreground.closed).toHaveLength(1)
   })
 
+  test('that breaks while it answers is closed, and its lease is not kept for ever', async () => {
+    providerAnswers(() =>
+      Response.json({
+        id: 'c',
+        model: 'm',
+        choices: [{ index: 0, message: { role: 'assistant', content: 'Hi', refusal: null }, finish_reason: 'stop' }],
+      }),
+    )
+    foreground.cost = () => {
+      throw new Error('broken')
+    }
+    await expect(call(chatBody())).rejects.toThrow('broken')
+    await vi.waitFor(() => expect(foreground.closed).toMatchObject([{ end: { fault: { code: 'outcome_unknown' } } }]))
+  })
+
   test('embeds', async () => {
     providerAnswers(() =>
       Response.json({ object: 'list', model: 'm', data: [{ object: 'embedding', index: 0, embedding: [0.5, 1] }] }),

@@ -106,6 +106,16 @@ describe('a budget', () => {
     expect(message).not.toContain('0.05')
   })
 
+  test('of the instance tells a client of one project nothing by a replay that it refuses', async () => {
+    const tenant = withKey(site, (await site.makeKey({ name: 'app', role: 'user', project: 'forge' })).key)
+    provider.next.generate.push(failing(400))
+    const { id } = await tenant.ended((await tenant.begin({ fallback: false })).id)
+    await setBudget(site, 'instance', 0.05)
+    const { status, body } = await tenant.send('POST', `/jobs/${id}/replay`)
+    expect([status, body.error.details?.['scope']]).toEqual([402, 'instance'])
+    for (const amount of ['limit_usd', 'spent_usd', 'held_usd']) expect(body.error.details).not.toHaveProperty(amount)
+  })
+
   test('is not exceeded by submits of one moment', async () => {
     provider.hold('generate')
     await setBudget(site, 'instance', 0.3)
