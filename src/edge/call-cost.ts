@@ -1,5 +1,6 @@
 import { type Price, quantitiesOf } from '../contract/price.ts'
 import { costMicros } from '../core/cost.ts'
+import { isListTier } from '../core/tier.ts'
 import type { Foreground } from './foreground.ts'
 
 /**
@@ -7,8 +8,6 @@ import type { Foreground } from './foreground.ts'
  * other rates than its list's has a cost that nobody knows here.
  */
 export const callCost: Foreground['cost'] = ({ price }, usage, serviceTier) => {
-  if (price === null || (serviceTier !== null && !LIST_TIERS.has(serviceTier))) return null
+  if (price === null || !isListTier(serviceTier)) return null
   return costMicros(JSON.parse(price) as Price, quantitiesOf(usage))
 }
-
-const LIST_TIERS = new Set(['default', 'auto', 'standard', 'on_demand'])

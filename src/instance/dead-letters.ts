@@ -11,6 +11,7 @@ import type { Books } from './books.ts'
 import type { DeadLetterQuery, DeadLetterStore, Place, Span } from './dead-letter-store.ts'
 import type { JobRow, JobStore } from './job-store.ts'
 import type { Scheduler } from './scheduler.ts'
+import { textCandidatesOf } from './text-candidates.ts'
 import { wishesOf } from './transitions.ts'
 
 /** What the dead letters stand among. */
@@ -39,6 +40,8 @@ export class DeadLetters {
   readmit(row: JobRow, replay: string | null): Result<null> {
     const { jobs, books, accounts, scheduler, ambient, queueBound } = this.#around
     if (row.status !== 'failed') return refuse('conflict', `The job is ${row.status}: only a failed one is replayed.`)
+    if (row.foreground === 1)
+      return refuse('conflict', 'A call on the line is not replayed: what it asked is not kept.')
     if (books.waiting() >= queueBound()) {
       return refuse('queue_full', 'The queue of this instance is full.', { retryAfterMs: LIMITS.backoffMaxMs })
     }
@@ -90,8 +93,11 @@ export const spanOf = (filter: DeadLetterFilter, before: Place | null = null): S
 
 /** The best of the models that the job allowed and that can serve it now; those that failed it before are tried anew. */
 const bestModel = (row: JobRow, books: Books, now: number): string | null => {
-  const { models, prefer } = wishesOf(row)
-  const { candidates } = candidatesFor(books, models, JSON.parse(row.input) as ImageInput, row.tokens, now)
+  const { models, prefer, prices } = wishesOf(row)
+  const candidates =
+    row.type === 'image.generate@1'
+      ? candidatesFor(books, models, JSON.parse(row.input) as ImageInput, row.tokens, now).candidates
+      : textCandidatesOf(books, row, models, prices, now)
   return rankCandidates(candidates, prefer, now).find((candidate) => candidate.readyAtMs !== null)?.model ?? null
 }
 

@@ -220,7 +220,7 @@ const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<stri
       'config.queue_bound': [...notWhole, null, 0, 10 ** 9],
       'config.prices': [...notObject, null, { unknown: 1 }],
       'config.prices.allow_unverified': [...notFlag, null],
-      'config.default_models': [...notObject, null, { 'text.generate': ['a/b'] }],
+      'config.default_models': [...notObject, null, { 'video.generate': ['a/b'] }],
       'config.time_zone': [...notText, null, '', 'Mars/Olympus', '+01:00', '../UTC', 'UTC\u0000', '__proto__'],
       'config.budget': [...notObject, null, { over: 'maybe' }, { unknown_price: true }, { limit_usd: 1 }],
       'config.default_models.image\u002egenerate': [1],
