@@ -19,7 +19,7 @@ export const NODE_TYPES = ['image.generate@1', 'text.generate@1', 'text.embed@1'
 export type NodeType = (typeof NODE_TYPES)[number]
 
 /** Without a version it is the newest. */
-const NODE_NAMES = ['image.generate', 'text.generate', 'text.embed'] as const
+export const NODE_NAMES = ['image.generate', 'text.generate', 'text.embed'] as const
 type NodeName = (typeof NODE_NAMES)[number]
 
 const nodeType = <const N extends NodeName>(name: N) =>
@@ -136,6 +136,8 @@ export const JobRecord = v.object({
   price: v.nullable(JobPrice),
   /** `images`, or tokens by kind, such as `input_tokens`. */
   usage: v.nullable(v.record(v.string(), v.number())),
+  /** True where the provider of a text told no usage and it was counted here. */
+  usage_estimated: v.boolean(),
   timing: v.object({
     queued_ms: v.nullable(v.number()),
     provider_ms: v.nullable(v.number()),

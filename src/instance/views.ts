@@ -66,6 +66,7 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     estimate_usd: row.estimate_micros === null ? null : microsToUsd(row.estimate_micros),
     price: price ? jobPrice(price) : null,
     usage: usageOf(row, output),
+    usage_estimated: row.usage !== null && (JSON.parse(row.usage) as Usage).estimated,
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,
       provider_ms: row.provider_ms,

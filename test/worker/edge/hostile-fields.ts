@@ -84,6 +84,51 @@ const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<stri
   },
   {
     method: 'POST',
+    path: `${BASE}/jobs`,
+    good: {
+      type: 'text.generate',
+      models: ['openai/gpt-5-mini'],
+      input: { messages: [{ role: 'user', content: 'x' }] },
+    },
+    wrong: {
+      type: [...notText, null, '', 'text', 'text.generate@2', 'text.generate\u0000', '__proto__'],
+      input: [...notObject, null, {}, { prompt: 'x' }],
+      'input.messages': [...notList, null, [null], [[]], ['x'], [{ role: 'user' }], [{ role: 'root', content: 'x' }]],
+      'input.max_tokens': [...notWhole, 0, 1e9],
+      'input.n': [...notWhole, 0, 129],
+      'input.temperature': ['1', -1, 3, true, [], {}],
+      'input.tools': [...notList, [{}], [{ type: 'function' }]],
+      'input.response_format': [...notObject, { type: 'xml' }, { type: 'json_schema' }],
+      'input.stream': [true],
+      'input.model': ['openai/gpt-5-mini'],
+      'input.unknown': [1, null],
+      'input.provider_options': [...notObject, null, { openai: 1 }, { openai: { x: HUGE } }, { nobody: {} }],
+      models: [
+        ...notList,
+        null,
+        [''],
+        ['openai'],
+        ['openai/none'],
+        ['ideogram/ideogram-3'],
+        ['openai/text-embedding-3-small'],
+      ],
+    },
+  },
+  {
+    method: 'POST',
+    path: `${BASE}/jobs`,
+    good: { type: 'text.embed', models: ['openai/text-embedding-3-small'], input: { input: 'x' } },
+    wrong: {
+      input: [...notObject, null, {}, { prompt: 'x' }],
+      'input.input': [0, true, {}, [], [''], ['x', 1], [[]], [1.5], [-1], [null], '', null],
+      'input.dimensions': [...notWhole, 0, 10 ** 9],
+      'input.encoding_format': ['float'],
+      'input.unknown': [1, null],
+      models: [...notList, null, ['openai/none'], ['openai/gpt-5-mini']],
+    },
+  },
+  {
+    method: 'POST',
     path: `${BASE}/keys`,
     good: { name: 'new', role: 'user' },
     wrong: {
@@ -230,7 +275,7 @@ const REQUESTS: { method: string; path: string; good: Fields; wrong: Record<stri
 
 const notFilter = {
   code: [...notText, null, '', 'Canceled', 'invalid_request', '__proto__'],
-  type: [...notText, null, '', 'text.generate', 'image.generate@2'],
+  type: [...notText, null, '', 'video.generate', 'image.generate@2'],
   model: [...notText, null, '', 'a', '/', 'a/'],
   provider: [...notName, null],
   project: [...notName, null],
