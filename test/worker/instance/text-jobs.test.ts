@@ -356,6 +356,30 @@ test('a batch holds jobs of every type', async () => {
   expect(batch).toMatchObject({ status: 'succeeded', counts: { succeeded: 3 }, cost_usd: 0.060_133 })
 })
 
+test('a page of long texts is short, and its pages join', async () => {
+  const content = 'x'.repeat(200_000)
+  const jobs = Array.from({ length: 18 }, () => chatJob({}, { messages: [{ role: 'user', content }] }))
+  for (let i = 0; i < jobs.length; i += 1)
+    provider.next.openai.push(i % 2 === 0 ? answering(completion('y'.repeat(400_000))) : failing(400))
+  const ids: string[] = []
+  for (const job of jobs) ids.push((await run(job)).id)
+  type Page = { data: TextJob[]; next: string | null }
+  const pagesOf = async (path: string): Promise<string[][]> => {
+    const pages: string[][] = []
+    for (let after = ''; ; ) {
+      const { body } = await must(200, site.send<Page>('GET', `${path}?limit=100${after}`))
+      pages.push(body.data.map(({ id }) => id))
+      if (body.next === null) return pages
+      after = `&after=${body.next}`
+    }
+  }
+  const pages = await pagesOf('/jobs')
+  expect(pages.flat()).toEqual([...ids].reverse())
+  expect(pages.filter((page) => page.length > 0).length).toBeGreaterThan(1)
+  const failed = ids.filter((_, i) => i % 2 === 1)
+  expect((await pagesOf('/dead-letters')).flat()).toEqual(failed.reverse())
+})
+
 test('the registry shows every type with its own schemas, and models of text with their prices', async () => {
   type Schema = { properties: object }
   type Listed<T> = { data: ({ id: string } & T)[] }
