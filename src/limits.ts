@@ -50,6 +50,12 @@ export const LIMITS = {
   jobsPerBatch: 100,
   /** Body of a batch: a hundred jobs of 40 KiB. Across RPC it travels whole, so far below the platform's 32 MiB. */
   batchBodyBytes: 4 * 1024 * 1024,
+  /** A job's input as JSON, in a batch too: as much as the body of a single job may hold. It lies in the job's row. */
+  jobInputBytes: 256 * 1024,
+  /** A text job's output as JSON: it lies in the job's row, of which the platform takes 2 MB. A completion of some 100,000 tokens. */
+  jobOutputBytes: 512 * 1024,
+  /** Inputs and outputs of one page of jobs, all together: a page of long texts is short, for an actor has 128 MB and copies them. */
+  jobsPageCharacters: 4 * 1024 * 1024,
   /** How far the position in the queue is counted exactly; behind it, the number of jobs of its kind is told instead. */
   queuePositionMax: 500,
   /** The same in the answer to a submit, which must stay quick while many stand before it. */

@@ -2,12 +2,12 @@ import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
 import { ATTEMPT_FAULT_CODES } from './fault.ts'
 import { integer, ModelName, Name, strictObject, Timestamp } from './fields.ts'
-import { Job, type JobRecord, NODE_TYPES } from './job.ts'
+import { Job, type JobRecord, NODE_NAMES, NODE_TYPES } from './job.ts'
 
 /** Which dead letters are meant: every field that is named must hold. `from` and `to` (exclusive) are about the failure. */
 export const DEAD_LETTER_FILTER = {
   code: v.optional(v.picklist(ATTEMPT_FAULT_CODES, 'must be the code of a fault')),
-  type: v.optional(v.picklist(['image.generate', ...NODE_TYPES], 'must be a node type')),
+  type: v.optional(v.picklist([...NODE_NAMES, ...NODE_TYPES], 'must be a node type')),
   model: v.optional(ModelName),
   provider: v.optional(Name),
   project: v.optional(Name),

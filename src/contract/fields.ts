@@ -22,7 +22,7 @@ export const record = <const K extends Parameters<typeof v.record>[0], const V e
   value: V,
 ) => refusingLists(v.record(key, value))
 
-const refusingLists = <S extends v.GenericSchema>(schema: S): S => ({
+export const refusingLists = <S extends v.GenericSchema>(schema: S): S => ({
   ...schema,
   '~run'(dataset, config) {
     if (!Array.isArray(dataset.value)) return schema['~run'](dataset, config)

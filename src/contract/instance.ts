@@ -8,11 +8,15 @@ import { ImageChecks } from './image.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
+const DefaultModels = v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))
+
 export const InstanceConfig = strictObject({
   /** Model for a node type where a job names none. */
   default_models: v.optional(
     strictObject({
-      'image.generate': v.optional(v.pipe(v.array(ModelName), v.minLength(1), v.maxLength(LIMITS.modelsPerJob))),
+      'image.generate': v.optional(DefaultModels),
+      'text.generate': v.optional(DefaultModels),
+      'text.embed': v.optional(DefaultModels),
     }),
   ),
   /** Checks of a job's pictures where its input names none. */

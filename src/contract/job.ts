@@ -1,9 +1,12 @@
 import * as v from 'valibot'
 import { LIMITS } from '../limits.ts'
+import { ChatInput } from './chat.ts'
+import { EmbedInput } from './embedding.ts'
 import { ATTEMPT_FAULT_CODES } from './fault.ts'
-import { integer, Metadata, ModelName, Name, strictObject, Timestamp, Usd } from './fields.ts'
+import { integer, Metadata, ModelName, Name, refusingLists, strictObject, Timestamp, Usd } from './fields.ts'
 import { ImageInput, ImageOutput } from './image.ts'
 import { JobPrice } from './price.ts'
+import { ChatOutput, EmbedOutput } from './text-output.ts'
 
 export const STATUSES = ['scheduled', 'queued', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type Status = (typeof STATUSES)[number]
@@ -15,16 +18,18 @@ export const isFinal = (status: Status): status is FinalStatus =>
 export const NODE_TYPES = ['image.generate@1', 'text.generate@1', 'text.embed@1'] as const
 export type NodeType = (typeof NODE_TYPES)[number]
 
-/** `image.generate` means its newest version. */
-const NodeTypeName = v.pipe(
-  v.picklist(['image.generate', 'image.generate@1'], 'must be image.generate@1'),
-  v.transform((): 'image.generate@1' => 'image.generate@1'),
-)
+/** Without a version it is the newest. */
+export const NODE_NAMES = ['image.generate', 'text.generate', 'text.embed'] as const
+type NodeName = (typeof NODE_NAMES)[number]
 
-/** `POST {base}/jobs`. Unknown fields are refused, so that a misspelt one is never silently ignored. */
-export const JobRequest = strictObject({
-  type: NodeTypeName,
-  input: ImageInput,
+const nodeType = <const N extends NodeName>(name: N) =>
+  v.pipe(
+    v.picklist([name, `${name}@1`]),
+    v.transform((): `${N}@1` => `${name}@1`),
+  )
+
+/** What jobs of every type may say beside their input. */
+const WISHES = {
   project: v.optional(v.nullable(Name)),
   models: v.optional(
     v.pipe(
@@ -44,8 +49,30 @@ export const JobRequest = strictObject({
   on_outcome_unknown: v.optional(v.picklist(['fail', 'retry'], 'must be fail or retry')),
   bucket: v.optional(v.literal('default', 'must be default: other buckets are not configured')),
   metadata: v.optional(Metadata),
-})
+}
+
+/**
+ * `POST {base}/jobs`. The type decides what the input is. Unknown fields are refused, so that a misspelt one is never
+ * silently ignored.
+ */
+export const JobRequest = refusingLists(
+  v.variant(
+    'type',
+    [
+      strictObject({ type: nodeType('image.generate'), input: ImageInput, ...WISHES }),
+      strictObject({ type: nodeType('text.generate'), input: ChatInput, ...WISHES }),
+      strictObject({ type: nodeType('text.embed'), input: EmbedInput, ...WISHES }),
+    ],
+    `must be one of ${NODE_NAMES.join(', ')}`,
+  ),
+)
 export type JobRequest = v.InferOutput<typeof JobRequest>
+export type ImageJobRequest = Extract<JobRequest, { type: 'image.generate@1' }>
+export type TextJobRequest = Exclude<JobRequest, ImageJobRequest>
+
+/** What a job came to: pictures, a completion, or embeddings. */
+const JobOutput = v.union([ImageOutput, ChatOutput, EmbedOutput])
+export type JobOutput = v.InferOutput<typeof JobOutput>
 
 export const JobError = v.object({
   type: v.string(),
@@ -90,8 +117,8 @@ export const JobRecord = v.object({
   project: v.nullable(v.string()),
   priority: v.number(),
   /** Null where a client waited on the line: what it asked passed the Worker only. */
-  input: v.nullable(ImageInput),
-  output: v.nullable(ImageOutput),
+  input: v.nullable(v.union([ImageInput, ChatInput, EmbedInput])),
+  output: v.nullable(JobOutput),
   error: v.nullable(JobError),
   model: v.nullable(v.string()),
   progress: v.number(),
@@ -109,6 +136,8 @@ export const JobRecord = v.object({
   price: v.nullable(JobPrice),
   /** `images`, or tokens by kind, such as `input_tokens`. */
   usage: v.nullable(v.record(v.string(), v.number())),
+  /** True where the provider of a text told no usage and it was counted here. */
+  usage_estimated: v.boolean(),
   timing: v.object({
     queued_ms: v.nullable(v.number()),
     provider_ms: v.nullable(v.number()),
@@ -133,17 +162,23 @@ export type JobRecord = v.InferOutput<typeof JobRecord>
 
 const Urls = v.object({ get: v.string(), cancel: v.string(), replay: v.string(), events: v.string() })
 
+const ShownImages = v.object({
+  ...ImageOutput.entries,
+  images: v.array(v.object({ ...ImageOutput.entries.images.item.entries, url: v.nullable(v.string()) })),
+})
+
 /** The job as a client sees it. */
 export const Job = v.object({
   ...JobRecord.entries,
-  output: v.nullable(
-    v.object({
-      ...ImageOutput.entries,
-      images: v.array(v.object({ ...ImageOutput.entries.images.item.entries, url: v.nullable(v.string()) })),
-    }),
-  ),
+  output: v.nullable(v.union([ShownImages, ChatOutput, EmbedOutput])),
   urls: Urls,
 })
-export type Job = v.InferOutput<typeof Job>
+export type AnyJob = v.InferOutput<typeof Job>
+export type ShownOutput = NonNullable<AnyJob['output']>
+/** For one who knows what was asked for. */
+export type Job<O = v.InferOutput<typeof ShownImages>, I = ImageInput> = Omit<AnyJob, 'input' | 'output'> & {
+  input: I | null
+  output: O | null
+}
 
 export const JobPage = v.object({ data: v.array(Job), next: v.nullable(v.string()) })

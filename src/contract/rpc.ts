@@ -1,5 +1,5 @@
 import type { Fault } from './fault.ts'
-import type { ImageOutput } from './image.ts'
+import type { JobOutput, NodeType } from './job.ts'
 import type { PriceSnapshot } from './price.ts'
 import type { Usage } from './usage.ts'
 
@@ -38,7 +38,7 @@ export type Answered<T> = { body: Wire<T>; quotas: Quota[] }
 export type Assignment = {
   job: string
   attempt: number
-  type: 'image.generate@1'
+  type: NodeType
   /** `provider/model`. */
   model: string
   /** JSON of the job's input. */
@@ -61,7 +61,7 @@ export type Assignment = {
 /** How far an attempt has come, as the lane keeps it: enough for any process to go on without calling anew. */
 export type AttemptEnd = {
   /** The output, or null where the attempt failed. */
-  output: ImageOutput | null
+  output: JobOutput | null
   fault: Fault | null
   /** Null: unknown. */
   costMicros: number | null

@@ -1,6 +1,6 @@
 import { type ChatInput, outputLimitOf } from '../contract/chat.ts'
 import type { ChatMessage } from '../contract/chat-message.ts'
-import type { EmbedInput } from '../contract/embedding.ts'
+import { type EmbedInput, inputsOf } from '../contract/embedding.ts'
 import type { Expected } from '../contract/foreground-rpc.ts'
 import { LIMITS } from '../limits.ts'
 import { roughTokensOf, tokensOf } from './tokens.ts'
@@ -42,6 +42,15 @@ export const expectedOfEmbed = ({ input }: EmbedInput): Expected => {
   }
   return { inputTokens: tokens, outputTokens: 0 }
 }
+
+/** Bytes that the embeddings of an input come to in a job, at most: four for each number, in base64. */
+export const embedOutputBytes = ({ input }: EmbedInput, dimensions: number): number =>
+  LIST_FRAME_BYTES + inputsOf(input).length * (4 * Math.ceil((dimensions * 4) / 3) + EMBEDDING_FRAME_BYTES)
+
+/** `{"object":"embedding","index":2047,"embedding":""},` */
+const EMBEDDING_FRAME_BYTES = 52
+/** `{"object":"list","encoding_format":"base64","data":[],"model":""}` with the longest name. */
+const LIST_FRAME_BYTES = 256
 
 const messageTokens = (message: ChatMessage): number => {
   let tokens = 0

@@ -4,7 +4,7 @@ import { type Json, ModelName } from '../contract/fields.ts'
 import { artifactKey } from '../contract/ids.ts'
 import type { ImageInput } from '../contract/image.ts'
 import { IMAGE_QUALITIES, type ImageGeneration, type ImageList } from '../contract/image-request.ts'
-import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
+import { type ImageJobRequest, isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
 import { type Caller, fromWire, toWire } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
@@ -21,8 +21,9 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
   const work = finished(context, caller, jobOf(request), left.signal)
   context.waitUntil(work.catch(() => {}))
   const { record, quotas } = await work
-  if (record.status !== 'succeeded' || !record.output) throw new Refused(whyNot(record))
-  const images = record.output.images
+  const { output } = record
+  if (record.status !== 'succeeded' || output === null || !('images' in output)) throw new Refused(whyNot(record))
+  const { images } = output
   const inline = wantsInline(request, images)
   const data: ImageList['data'] = []
   // One after the other: all of them at once would be in memory twice.
@@ -49,7 +50,7 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
 }
 
 /** The job in the words of `POST {base}/jobs`; issues of the models name the fields of this request. */
-const jobOf = (request: ImageGeneration): JobRequest => {
+const jobOf = (request: ImageGeneration): ImageJobRequest => {
   const { prompt, n, size, quality, output_format, style, background, moderation, output_compression, user } = request
   const wished = IMAGE_QUALITIES[quality ?? 'auto']
   const openai: Record<string, Json> = { ...request.provider_options?.['openai'] }

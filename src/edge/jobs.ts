@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { fault } from '../contract/fault.ts'
 import { type Json, Name } from '../contract/fields.ts'
 import { BatchId, JobId } from '../contract/ids.ts'
-import { isFinal, Job, JobPage, JobRequest, NODE_TYPES, STATUSES } from '../contract/job.ts'
+import { isFinal, Job, JobPage, JobRequest, NODE_NAMES, NODE_TYPES, STATUSES } from '../contract/job.ts'
 import { fromWire, toWire } from '../contract/rpc.ts'
 import { canonicalJson } from '../core/canonical.ts'
 import type { JobFilter } from '../instance/job-rows.ts'
@@ -100,7 +100,7 @@ export const idempotencyKeyOf = (request: Request): string | null => {
 
 const listQuery = {
   status: v.optional(v.picklist(STATUSES, `must be one of ${STATUSES.join(', ')}`)),
-  type: v.optional(v.picklist(['image.generate', ...NODE_TYPES], 'must be a node type')),
+  type: v.optional(v.picklist([...NODE_NAMES, ...NODE_TYPES], 'must be a node type')),
   project: v.optional(Name),
   batch: v.optional(BatchId),
   after: v.optional(JobId),

@@ -1,22 +1,24 @@
 import { artifactKey } from '../contract/ids.ts'
-import type { Job, JobRecord } from '../contract/job.ts'
+import type { AnyJob, JobOutput, JobRecord, ShownOutput } from '../contract/job.ts'
 import { signArtifactPath } from '../storage/signed-url.ts'
 import type { Context } from './context.ts'
 
 /** The job as a client sees it: with links, and with URLs for its artifacts that work without a key for a while. */
-export const presentJob = async (context: Context, record: JobRecord): Promise<Job> => {
+export const presentJob = async (context: Context, record: JobRecord): Promise<AnyJob> => {
   const base = `${context.url.origin}/v1/instances/${record.instance}/jobs/${record.id}`
-  const images = record.output?.images ?? []
   return {
     ...record,
-    output: record.output && {
-      ...record.output,
-      images: await Promise.all(
-        images.map(async (image) => ({ ...image, url: await artifactUrl(context, record.instance, image.artifact) })),
-      ),
-    },
+    output: record.output && (await presentOutput(context, record.instance, record.output)),
     urls: { get: base, cancel: `${base}/cancel`, replay: `${base}/replay`, events: `${base}/events` },
   }
+}
+
+const presentOutput = async (context: Context, instance: string, output: JobOutput): Promise<ShownOutput> => {
+  if (!('images' in output)) return output
+  const images = await Promise.all(
+    output.images.map(async (image) => ({ ...image, url: await artifactUrl(context, instance, image.artifact) })),
+  )
+  return { ...output, images }
 }
 
 export const artifactUrl = async (context: Context, instance: string, artifact: string): Promise<string | null> => {

@@ -1,10 +1,13 @@
 import { toJsonSchema } from '@valibot/to-json-schema'
 import * as v from 'valibot'
+import { ChatInput } from '../contract/chat.ts'
+import { EmbedInput } from '../contract/embedding.ts'
 import { microsToUsd } from '../contract/fields.ts'
 import { ImageInput, ImageOutput } from '../contract/image.ts'
-import { NODE_TYPES } from '../contract/job.ts'
+import { NODE_TYPES, type NodeType } from '../contract/job.ts'
 import { PriceView } from '../contract/price.ts'
 import { fromWire } from '../contract/rpc.ts'
+import { ChatOutput, EmbedOutput } from '../contract/text-output.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import { callerOf } from './auth.ts'
 import { type Context, instanceOf, type Route } from './context.ts'
@@ -16,14 +19,20 @@ const authorized = async (context: Context): Promise<void> => {
   unwrap(await instanceOf(context).describe(await callerOf(context)))
 }
 
+const NODES: Record<NodeType, { input: v.GenericSchema; output: v.GenericSchema }> = {
+  'image.generate@1': { input: ImageInput, output: ImageOutput },
+  'text.generate@1': { input: ChatInput, output: ChatOutput },
+  'text.embed@1': { input: EmbedInput, output: EmbedOutput },
+}
+
 const nodeTypes = async (context: Context): Promise<Response> => {
   await authorized(context)
-  const schema = (of: v.GenericSchema) => toJsonSchema(of, { errorMode: 'ignore' })
+  const schema = (of: v.GenericSchema) => toJsonSchema(of, { errorMode: 'ignore', typeMode: 'input' })
   const data = NODE_TYPES.map((type) => ({
     id: type,
     object: 'node_type',
-    input: schema(ImageInput),
-    output: schema(ImageOutput),
+    input: schema(NODES[type].input),
+    output: schema(NODES[type].output),
   }))
   return json({ data })
 }
@@ -48,7 +57,9 @@ const models = async (context: Context): Promise<Response> => {
       }
     }),
   )
-  return json({ object: 'list', data: [...data, ...textModels()] })
+  const priced = new Map(prices.map(({ model, price }) => [model, price]))
+  const texts = textModels().map((model) => ({ ...model, price: priced.get(model.id) ?? null }))
+  return json({ object: 'list', data: [...data, ...texts] })
 }
 
 const listOf = (entries: v.ObjectEntries) => v.object({ data: v.array(v.object(entries)) })
@@ -78,8 +89,7 @@ export const registryRoutes: Route[] = [
         quality_rank: v.number(),
         typical_ms: v.number(),
         price_usd: v.nullable(v.number()),
-        /** Of images; the price of text is told by `GET prices/{provider}/{model}`. */
-        price: v.optional(v.nullable(PriceView)),
+        price: v.nullable(PriceView),
       }),
     },
     handle: models,

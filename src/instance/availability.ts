@@ -150,7 +150,7 @@ export const candidatesFor = (
   return { candidates, prices, skipped }
 }
 
-/** A model of text as a candidate. The Worker has seen to it that the model accepts the input. */
+/** A model of text as a candidate. The caller has seen to it that the model accepts the input. */
 export const textCandidate = (
   books: Books,
   model: string,
@@ -159,7 +159,7 @@ export const textCandidate = (
   now: number,
 ): Candidate => {
   const record = books.record(model)
-  const card = findChatModel(model)?.card ?? findEmbedModel(model)?.card
+  const card = textCardOf(model)
   return {
     model,
     readyAtMs: modelReadyAt(books, model, tokens, now),
@@ -169,3 +169,9 @@ export const textCandidate = (
     qualityRank: card?.qualityRank ?? 1,
   }
 }
+
+/** What a run of a model usually takes, in ms, before any has been seen; 0 where nobody knows. */
+export const typicalMsOf = (model: string): number =>
+  findModel(model)?.card.typicalMs ?? textCardOf(model)?.typicalMs ?? 0
+
+const textCardOf = (model: string) => findChatModel(model)?.card ?? findEmbedModel(model)?.card

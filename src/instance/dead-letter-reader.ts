@@ -1,9 +1,11 @@
 import type { DeadLetterFilter, DeadLetterRecords } from '../contract/dead-letter.ts'
 import { type Result, refuse } from '../contract/fault.ts'
 import { type Answered, toWire } from '../contract/rpc.ts'
+import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
 import type { Place } from './dead-letter-store.ts'
 import { queryOf, spanOf } from './dead-letters.ts'
+import type { JobRow } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { answer, recordOf } from './reader.ts'
 
@@ -23,10 +25,10 @@ export const readDeadLetters = (
   const cursor = after === undefined ? null : placeOf(after)
   const before = cursor !== null && isBefore(cursor, whole.before) ? cursor : whole.before
   const { ids, next } = parts.letters.newest(query, { ...whole, before }, limit)
-  const rows = ids.flatMap((id) => parts.jobs.find(id) ?? [])
+  const { rows, cutAt } = fitting(parts, ids)
   const page: DeadLetterRecords = {
     data: rows.map((row) => recordOf(parts, row, null, now)),
-    next: next && `${next.atMs}.${next.id}`,
+    next: textOf(cutAt ?? next),
   }
   if (summary) {
     const codes = parts.letters.countByCode(query, whole)
@@ -35,6 +37,24 @@ export const readDeadLetters = (
   }
   return answer(parts, toWire(page), now)
 }
+
+/** As many as fit into memory; `cutAt` is the last of them where others are left out. */
+const fitting = (parts: Parts, ids: readonly string[]): { rows: JobRow[]; cutAt: Place | null } => {
+  const rows: JobRow[] = []
+  let characters = 0
+  for (const id of ids) {
+    const row = parts.jobs.find(id)
+    if (!row) continue
+    rows.push(row)
+    characters += row.input.length + (row.output?.length ?? 0)
+    if (characters > LIMITS.jobsPageCharacters && id !== ids.at(-1)) {
+      return { rows, cutAt: { atMs: row.ended_at_ms ?? 0, id } }
+    }
+  }
+  return { rows, cutAt: null }
+}
+
+const textOf = (place: Place | null): string | null => place && `${place.atMs}.${place.id}`
 
 const NOTHING: DeadLetterRecords = { data: [], next: null }
 

@@ -12,6 +12,7 @@ import type { DeadLetterQuery, DeadLetterStore, Place, Span } from './dead-lette
 import type { JobRow } from './job-rows.ts'
 import type { JobStore } from './job-store.ts'
 import type { Scheduler } from './scheduler.ts'
+import { textCandidatesOf } from './text-candidates.ts'
 import { wishesOf } from './transitions.ts'
 
 /** What the dead letters stand among. */
@@ -93,8 +94,11 @@ export const spanOf = (filter: DeadLetterFilter, before: Place | null = null): S
 
 /** The best of the models that the job allowed and that can serve it now; those that failed it before are tried anew. */
 const bestModel = (row: JobRow, books: Books, now: number): string | null => {
-  const { models, prefer } = wishesOf(row)
-  const { candidates } = candidatesFor(books, models, JSON.parse(row.input) as ImageInput, row.tokens, now)
+  const { models, prefer, prices } = wishesOf(row)
+  const candidates =
+    row.type === 'image.generate@1'
+      ? candidatesFor(books, models, JSON.parse(row.input) as ImageInput, row.tokens, now).candidates
+      : textCandidatesOf(books, row, models, prices, now)
   return rankCandidates(candidates, prefer, now).find((candidate) => candidate.readyAtMs !== null)?.model ?? null
 }
 

@@ -189,7 +189,7 @@ export class Dispatcher {
     this.#transitions.assign(lane, {
       job: row.id,
       attempt: row.attempt + 1,
-      type: 'image.generate@1',
+      type: row.type,
       model: row.model,
       input: row.input,
       baseUrl: setup.baseUrl,

@@ -357,7 +357,8 @@ export class JobStore {
     const before = filter.before ?? 'job_~'
     if (filter.batch !== undefined) return this.#listBatch(filter.batch, before, filter)
     // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
-    const rows = this.#carefully(
+    const { rows, cutAt } = this.#page(
+      CarefulRow,
       `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
        WHERE (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR project = ?5) LIMIT ?6`,
       before,
@@ -369,6 +370,7 @@ export class JobStore {
     )
     if (rows.length > filter.limit)
       return { rows: rows.slice(0, filter.limit), next: rows[filter.limit - 1]?.id ?? null }
+    if (cutAt !== null) return { rows, next: cutAt }
     const [scanned] = this.#sql.exec(
       'SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?',
       before,
@@ -377,9 +379,10 @@ export class JobStore {
     return { rows, next: scanned ? v.parse(v.object({ id: v.string() }), scanned).id : null }
   }
 
-  /** A batch has few jobs, all under one index entry: its pages are never short. */
+  /** A batch has few jobs, all under one index entry: only long texts make a page short. */
   #listBatch(batch: string, before: string, filter: JobFilter): { rows: JobRow[]; next: string | null } {
-    const rows = this.#select(
+    const { rows, cutAt } = this.#page(
+      this.careful ? CarefulRow : JobRow,
       `SELECT * FROM jobs WHERE batch = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4)
        AND (?5 IS NULL OR project = ?5) ORDER BY id DESC LIMIT ?6`,
       batch,
@@ -390,7 +393,7 @@ export class JobStore {
       filter.limit + 1,
     )
     const page = rows.slice(0, filter.limit)
-    return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : null }
+    return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : cutAt }
   }
 
   /** Rows that a transaction is going to change: kept, so that they are not read again. */
@@ -435,9 +438,22 @@ export class JobStore {
   }
 
   /** Where the JSON columns are read too. */
-  #carefully(query: string, ...bindings: (string | number | null)[]): JobRow[] {
+  /** Rows of a page, as many as fit into memory; `cutAt` is the id of the last that was read, where there may be more. */
+  #page(
+    schema: typeof JobRow | typeof CarefulRow,
+    query: string,
+    ...bindings: (string | number | null)[]
+  ): { rows: JobRow[]; cutAt: string | null } {
     this.flush()
-    return this.unreadable.readable(CarefulRow, this.#sql.exec(query, ...bindings).toArray())
+    const read: Record<string, SqlStorageValue>[] = []
+    let characters = 0
+    for (const row of this.#sql.exec(query, ...bindings)) {
+      read.push(row)
+      characters += String(row['input']).length + String(row['output'] ?? '').length
+      if (characters > LIMITS.jobsPageCharacters) break
+    }
+    const rows = this.unreadable.readable(schema, read)
+    return { rows, cutAt: characters > LIMITS.jobsPageCharacters ? String(read.at(-1)?.['id']) : null }
   }
 
   #select(query: string, ...bindings: (string | number | null)[]): JobRow[] {

@@ -7,6 +7,7 @@ import { estimateMicros } from '../core/cost.ts'
 import { LIMITS } from '../limits.ts'
 import { listedProviders } from '../prices/list.ts'
 import { findModel, PROVIDERS } from '../providers/registry.ts'
+import { TEXT_PROVIDERS } from '../providers/text-registry.ts'
 import { upstreamOf } from '../providers/upstreams.ts'
 import type { FoundPrice, PriceBook } from './price-book.ts'
 import type { PriceStore } from './price-store.ts'
@@ -63,8 +64,23 @@ export const jobPrice = ({ estimated_micros: micros, note: _note, ...price }: Pr
 
 export type ModelPrice = { model: string; price: PriceView | null; micros: number | null }
 
-/** Of every model of the registry: the price of a job with defaults, and what it comes to where that may be billed. */
-export const modelPrices = (books: { prices: PriceBook }, now: number): ModelPrice[] => {
+/** Of every model that is listed, its price. */
+export const modelPrices = (books: { prices: PriceBook }, now: number): ModelPrice[] => [
+  ...imagePrices(books, now),
+  ...textPrices(books, now),
+]
+
+/** Text is priced by the token: a job without a size has no price of its own. */
+const textPrices = ({ prices }: { prices: PriceBook }, now: number): ModelPrice[] =>
+  TEXT_PROVIDERS.flatMap(({ id, chatModels, embedModels }) =>
+    [...chatModels, ...embedModels].map(({ model }) => {
+      const found = prices.find(id, [model], now)
+      return { model: `${id}/${model}`, price: found && viewOf(prices, found), micros: null }
+    }),
+  )
+
+/** The price of a job with defaults, and what it comes to where that may be billed. */
+const imagePrices = (books: { prices: PriceBook }, now: number): ModelPrice[] => {
   const input: ImageInput = { prompt: 'x' }
   return PROVIDERS.flatMap((provider) =>
     provider.models.map((card) => {

@@ -11,11 +11,13 @@ import type { Alternative } from '../core/outcome.ts'
 import { writeResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
-import { candidatesFor, hasRoomBeside, providerReadyAt, textCandidate, usableCredentials } from './availability.ts'
+import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from './availability.ts'
 import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-rows.ts'
 import { logUnreadable } from './log.ts'
+import { textCandidatesOf } from './text-candidates.ts'
+import { toldOf } from './told.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
 
@@ -66,6 +68,7 @@ export class Scheduler {
     const { jobs } = this.#desk
     const row = jobs.findReadable(ref.job)
     if (row?.status !== 'running' || row.attempt !== ref.attempt) return
+    if (end.usage) this.#correctTokens(row, end.usage)
     const attempts = jobs.attempts(row.id)
     this.#verdicts.learn(row, end, attempts.at(-1) ?? null)
     this.#close(row, attempts, end)
@@ -76,11 +79,11 @@ export class Scheduler {
     const { jobs } = this.#desk
     const row = jobs.findReadable(ref.job)
     if (!row) return
-    if (end.usage) this.#correctTokens(row, end.usage)
     if (!abandoned) {
       this.end(ref, end)
       return
     }
+    if (end.usage) this.#correctTokens(row, end.usage)
     const attempts = jobs.attempts(row.id)
     this.#verdicts.learn(row, { ...end, fault: LEFT }, attempts.at(-1) ?? null)
     this.#settle(row, attempts, { ...end, fault: LEFT })
@@ -187,7 +190,7 @@ export class Scheduler {
   #close(row: JobRow, open: AttemptRow[], end: AttemptEnd): void {
     const { attempts, costMicros } = this.#settle(row, open, end)
     const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end) : { type: 'done' }
-    const data = end.fault ? {} : { cost_usd: usd(costMicros), output: end.output }
+    const data = end.fault ? {} : { cost_usd: usd(costMicros), ...toldOf(end) }
     this.#transitions.apply(row, event, data, null, end.costMicros)
   }
 
@@ -283,7 +286,7 @@ export class Scheduler {
     const candidates =
       row.type === 'image.generate@1'
         ? candidatesFor(books, untried, JSON.parse(row.input) as ImageInput, row.tokens, now).candidates
-        : untried.map((name) => textCandidate(books, name, row.tokens, prices?.[name]?.estimated_micros ?? null, now))
+        : textCandidatesOf(books, row, untried, prices, now)
     return rankCandidates(candidates, prefer, now).flatMap(({ model, readyAtMs }) =>
       readyAtMs === null ? [] : [{ model, readyAtMs }],
     )

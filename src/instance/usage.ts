@@ -48,7 +48,7 @@ export class Usage {
 
   /** Called while the row still says with which model the attempt was made. */
   attemptEnded(row: JobRow, { outcome, costMicros, providerMs, output, tokens = {} }: AttemptUse): void {
-    const images = output?.images.length ?? 0
+    const images = output && 'images' in output ? output.images.length : 0
     tallyAttempt(this.#tallyOf(row), { outcome, costMicros, providerMs, images, tokens })
   }
 

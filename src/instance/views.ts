@@ -1,8 +1,7 @@
 import { type Fault, faultType } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
-import type { ImageInput, ImageOutput } from '../contract/image.ts'
 import type { ApiKey, Credential, ProviderView } from '../contract/instance.ts'
-import { isFinal, type JobError, type JobRecord, type WaitingFor } from '../contract/job.ts'
+import { isFinal, type JobError, type JobOutput, type JobRecord, type WaitingFor } from '../contract/job.ts'
 import type { Quota } from '../contract/rpc.ts'
 import { tokensByKind, type Usage } from '../contract/usage.ts'
 import { admit, type Limiter, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
@@ -10,9 +9,8 @@ import { type Breaker, passBreaker } from '../core/breaker.ts'
 import type { CredentialUse } from '../core/credential-use.ts'
 import { estimateStart } from '../core/estimate.ts'
 import { medianMs } from '../core/track-record.ts'
-import { findModel } from '../providers/registry.ts'
 import type { KeyRow } from './admin-store.ts'
-import { credentialRoom, pickCredential } from './availability.ts'
+import { credentialRoom, pickCredential, typicalMsOf } from './availability.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { AttemptRow, JobRow, Wishes } from './job-rows.ts'
@@ -34,8 +32,8 @@ export type JobContext = {
 }
 
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
-  const output = row.output === null ? null : (JSON.parse(row.output) as ImageOutput)
-  const input = JSON.parse(row.input) as ImageInput | null
+  const output = row.output === null ? null : (JSON.parse(row.output) as JobOutput)
+  const input = JSON.parse(row.input) as JobRecord['input']
   const { skipped, prices } = JSON.parse(row.wishes) as Wishes
   const price = prices?.[row.model]
   return {
@@ -68,6 +66,7 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     estimate_usd: row.estimate_micros === null ? null : microsToUsd(row.estimate_micros),
     price: price ? jobPrice(price) : null,
     usage: usageOf(row, output),
+    usage_estimated: row.usage !== null && (JSON.parse(row.usage) as Usage).estimated,
     timing: {
       queued_ms: row.started_at_ms === null ? null : row.started_at_ms - row.created_at_ms,
       provider_ms: row.provider_ms,
@@ -88,8 +87,8 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
   }
 }
 
-const usageOf = (row: JobRow, output: ImageOutput | null): JobRecord['usage'] => {
-  if (output) return { images: output.images.length }
+const usageOf = (row: JobRow, output: JobOutput | null): JobRecord['usage'] => {
+  if (output && 'images' in output) return { images: output.images.length }
   if (row.usage === null) return null
   const kinds = Object.entries(tokensByKind(JSON.parse(row.usage) as Usage))
   return Object.fromEntries(kinds.map(([kind, count]) => [`${kind}_tokens`, count]))
@@ -140,7 +139,7 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
     readyAtMs: Math.max(now, blocked.untilMs ?? now, ...limiters.map((limiter) => readyAt(limiter, row.tokens, now))),
     running: provider?.load.running ?? 0,
     concurrency: Math.min(room.slots, ...limiters.map(slotsOf)),
-    durationMs: medianMs(record) ?? findModel(row.model)?.card.typicalMs ?? 0,
+    durationMs: medianMs(record) ?? typicalMsOf(row.model),
     intervalMs: Math.max(room.intervalMs, ...limiters.map((limiter) => paceOf(limiter, row.tokens))),
   })
   return {

@@ -10,6 +10,7 @@ import { findModel } from '../providers/registry.ts'
 import { storeGenerated } from './images.ts'
 import { pricingOf } from './pricing.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
+import { runTextAttempt } from './text-attempt.ts'
 import type { Turnstile } from './turnstile.ts'
 
 /** What an attempt needs of the world around it. */
@@ -39,6 +40,7 @@ export type Step = { kind: 'ended'; end: AttemptEnd } | { kind: 'parked'; resume
 export const runAttempt = async (assignment: Assignment, resumeText: string | null, tools: Tools): Promise<Step> => {
   const startedAtMs = tools.now()
   try {
+    if (assignment.type !== 'image.generate@1') return { kind: 'ended', end: await runTextAttempt(assignment, tools) }
     const resume = resumeText === null ? null : readResume(resumeText)
     if (resume?.stage === 'store') return await store(assignment, resume, tools)
     return await drive(assignment, resume, tools)
@@ -230,7 +232,7 @@ const costOf = (resume: { done: Done; booked: boolean }): number | null => (resu
 const callOf = (assignment: Assignment, model: string, secret: string, nowMs: number): Call => ({
   job: assignment.job,
   attempt: assignment.attempt,
-  type: assignment.type,
+  type: 'image.generate@1',
   model,
   input: JSON.parse(assignment.input) as ImageInput,
   baseUrl: assignment.baseUrl,

@@ -32,6 +32,8 @@ export type CallTools = {
   /** Ends the call: the client has left, the job was cancelled. */
   signal: AbortSignal
   now(): number
+  /** Most that an answer in one piece may hold: a lane reads six at a time. */
+  answerBytesMax?: number | undefined
   /** For tests; the platform's otherwise. */
   fetch?: Fetch | undefined
 }
@@ -176,6 +178,7 @@ const lineOf = (attempt: TextAttempt, tools: CallTools): LineOptions => ({
   allowPrivate: tools.allowPrivate,
   signal: tools.signal,
   now: tools.now,
+  answerBytesMax: tools.answerBytesMax,
   fetch: tools.fetch,
 })
 

@@ -14,6 +14,8 @@ export type LineOptions = {
   /** The client's end, or the job's. */
   signal: AbortSignal
   now(): number
+  /** Most that an answer in one piece may hold; `LIMITS.textAnswerBytes` without it. */
+  answerBytesMax?: number | undefined
   /** For tests; the platform's otherwise. */
   fetch?: Fetch | undefined
 }
@@ -56,7 +58,7 @@ export const sendOnLine = async (request: LineRequest, options: LineOptions): Pr
       return { kind: 'streaming', status, headers, bytes: byteStream(response.body, watch, options.now) }
     }
     watch.expect(options.timeoutMs)
-    const read = await readText(response, watch.signal, LIMITS.textAnswerBytes)
+    const read = await readText(response, watch.signal, options.answerBytesMax ?? LIMITS.textAnswerBytes)
     const ending = read.ending === 'broken' ? (watch.cause() ?? 'lost') : read.ending
     if (ending === 'aborted') return { kind: 'aborted', message: 'The call was ended while the answer arrived.' }
     const answer = { kind: 'answered' as const, status, headers, body: read.text }

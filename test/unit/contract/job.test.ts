@@ -1,17 +1,36 @@
 import * as v from 'valibot'
 import { describe, expect, expectTypeOf, test } from 'vitest'
-import { isFinal, JobRequest, STATUSES } from '../../../src/contract/job.ts'
+import {
+  type ImageJobRequest,
+  isFinal,
+  JobRequest,
+  type NodeType,
+  STATUSES,
+  type TextJobRequest,
+} from '../../../src/contract/job.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { expectAccepted, expectRefused, firstIssue, type RefusedRow, type Row, text } from './issues.ts'
 
 const least = { type: 'image.generate', input: { prompt: 'a lighthouse at dawn' } }
 const job = (more: object): object => ({ ...least, ...more })
+const chat = (input: object = {}, more: object = {}): object => ({
+  type: 'text.generate',
+  input: { messages: [{ role: 'user', content: 'Hello' }], ...input },
+  ...more,
+})
+const embed = (input: object = {}): object => ({ type: 'text.embed', input: { input: 'Hello', ...input } })
 const manyKeys = (count: number): object => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, 'v']))
 const models = (count: number): string[] => Array.from({ length: count }, (_, i) => `provider/model-${i}`)
 
 const ACCEPTED: Row[] = [
   ['only type and input', least],
   ['a type with its version', job({ type: 'image.generate@1' })],
+  ['a chat', chat()],
+  [
+    'a chat with its version, and what a job may say',
+    chat({ temperature: 0 }, { type: 'text.generate@1', priority: 1 }),
+  ],
+  ['embeddings of several texts', embed({ input: ['a', 'b'], dimensions: 64 })],
   [
     'every field at once',
     job({
@@ -59,6 +78,14 @@ const REFUSED: RefusedRow[] = [
   ['no type', { input: least.input }, 'type'],
   ['a type that is unknown', job({ type: 'video.generate' }), 'type'],
   ['a version that is unknown', job({ type: 'image.generate@2' }), 'type'],
+  ['a list', [least], 'body'],
+  ['an input of another type', { ...least, type: 'text.generate' }, 'input.messages'],
+  ['an empty message of a chat', chat({ messages: [{ role: 'user', content: [] }] }), 'input.messages.0.content'],
+  ['a chat that is to be streamed', chat({ stream: true }), 'input.stream'],
+  ['a chat with two limits', chat({ max_tokens: 1, max_completion_tokens: 2 }), 'input.max_tokens'],
+  ['a model in the input of a chat', chat({ model: 'openai/gpt-5-mini' }), 'input.model'],
+  ['an encoding of embeddings', embed({ encoding_format: 'float' }), 'input.encoding_format'],
+  ['embeddings of nothing', embed({ input: [] }), 'input.input'],
   ['no input', { type: 'image.generate' }, 'input'],
   ['input that is text', job({ input: 'a lighthouse' }), 'input'],
   ['a fault deep in the input', job({ input: { prompt: '' } }), 'input.prompt'],
@@ -124,6 +151,8 @@ describe('a job request', () => {
   test('always comes out with the version of its type', () => {
     expect(v.parse(JobRequest, least).type).toBe('image.generate@1')
     expect(v.parse(JobRequest, job({ type: 'image.generate@1' }))).toEqual(v.parse(JobRequest, least))
+    expect(v.parse(JobRequest, chat()).type).toBe('text.generate@1')
+    expect(v.parse(JobRequest, embed()).type).toBe('text.embed@1')
   })
 
   test('says what is asked for in our words, with the bound', () => {
@@ -132,9 +161,10 @@ describe('a job request', () => {
   })
 
   test('is typed as its schema says', () => {
-    expectTypeOf<JobRequest['type']>().toEqualTypeOf<'image.generate@1'>()
+    expectTypeOf<JobRequest['type']>().toEqualTypeOf<NodeType>()
     expectTypeOf<JobRequest['priority']>().toEqualTypeOf<number | undefined>()
-    expectTypeOf<JobRequest['input']['prompt']>().toEqualTypeOf<string>()
+    expectTypeOf<ImageJobRequest['input']['prompt']>().toEqualTypeOf<string>()
+    expectTypeOf<TextJobRequest['type']>().toEqualTypeOf<'text.generate@1' | 'text.embed@1'>()
   })
 })
 

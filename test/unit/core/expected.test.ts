@@ -1,6 +1,7 @@
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ChatInput } from '../../../src/contract/chat.ts'
-import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../../../src/core/expected.ts'
+import { embedOutputBytes, expectedOfChat, expectedOfEmbed, promptTokensOf } from '../../../src/core/expected.ts'
 import { tokensOf } from '../../../src/core/tokens.ts'
 import { LIMITS } from '../../../src/limits.ts'
 
@@ -65,3 +66,17 @@ describe('embeddings', () => {
 function picture(detail: 'high' | 'low') {
   return [{ type: 'image_url' as const, image_url: { url: 'https://example.com/a.png', detail } }]
 }
+
+test('embeddings of a job come to no more bytes than was reckoned, and not much less', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 400 }), (inputs, dimensions) => {
+      const embedding = Buffer.alloc(dimensions * 4).toString('base64')
+      const data = Array.from({ length: inputs }, (_, index) => ({ object: 'embedding', index, embedding }))
+      const output = { object: 'list', encoding_format: 'base64', data, model: 'm'.repeat(128) }
+      const reckoned = embedOutputBytes({ input: Array(inputs).fill('a') }, dimensions)
+      const bytes = JSON.stringify(output).length
+      expect(bytes).toBeLessThanOrEqual(reckoned)
+      expect(reckoned - bytes).toBeLessThan(256 + inputs * 8)
+    }),
+  )
+})

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { fetchWorker, openSite, PROVIDER_SECRET, ROOT_KEY, type Site, stateOf } from '../support/client.ts'
+import { movableClock } from '../support/clock.ts'
 import { fakeIdeogram } from '../support/fake-ideogram.ts'
 import { type Hostile, MARKER } from './hostile.ts'
 import { bornNames, listsAsObjects } from './hostile-bodies.ts'
@@ -48,6 +49,8 @@ beforeEach(async () => {
   site = await openSite('prod')
   await site.ended((await site.begin()).id)
   await site.begin({ not_before: new Date(Date.now() + 24 * 60 * 60 * 1000).toISOString() })
+  // What is written only now and then, such as the use of credentials, does not fall due meanwhile.
+  movableClock().freeze()
 })
 
 const attack = async (cases: Hostile[]): Promise<string[]> => {

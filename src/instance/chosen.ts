@@ -1,0 +1,46 @@
+import { ok, type Result, refuse } from '../contract/fault.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
+import { type Candidate, type Preference, rankCandidates, reasonOf } from '../core/choice.ts'
+import type { Wishes } from './job-rows.ts'
+
+/** The models of a job, as it is taken in with them. */
+export type Chosen = Required<Pick<Wishes, 'models' | 'reason' | 'skipped' | 'prices'>>
+
+type Looked = {
+  candidates: Candidate[]
+  prices: Record<string, PriceSnapshot>
+  skipped: { model: string; reason: string; param: string | null }[]
+}
+
+/** Those that accept the input, best first; otherwise the first reason why none does. `asked` are all in their order. */
+export const choose = (
+  { candidates, prices, skipped }: Looked,
+  asked: readonly string[],
+  prefer: Preference,
+  now: number,
+): Result<Chosen> => {
+  const ranked = rankCandidates(candidates, prefer, now)
+  const [best] = ranked
+  const [first] = skipped
+  if (!best && first) {
+    return refuse(
+      'invalid_request',
+      `${first.model}: ${first.reason}`,
+      first.param === null ? {} : { param: first.param },
+    )
+  }
+  if (!best || best.readyAtMs === null) {
+    const provider = (best?.model ?? '').split('/')[0]
+    return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
+  }
+  const unusable = ranked.filter((candidate) => candidate.readyAtMs === null)
+  return ok({
+    models: ranked.map((candidate) => candidate.model),
+    prices,
+    reason: reasonOf(prefer, best.model === asked[0]),
+    skipped: [
+      ...skipped.map(({ model, reason }) => ({ model, reason })),
+      ...unusable.map(({ model }) => ({ model, reason: 'its provider is disabled or has no usable credential' })),
+    ],
+  })
+}

@@ -1,0 +1,111 @@
+import type { ChatInput } from '../contract/chat.ts'
+import type { EmbedInput } from '../contract/embedding.ts'
+import type { Expected, ForegroundType } from '../contract/foreground-rpc.ts'
+import type { PriceSnapshot } from '../contract/price.ts'
+import type { Candidate } from '../core/choice.ts'
+import { embedOutputBytes, expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
+import { LIMITS } from '../limits.ts'
+import type { Refusal } from '../providers/dialect.ts'
+import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
+import { textCandidate } from './availability.ts'
+import type { Books } from './books.ts'
+import type { JobRow } from './job-rows.ts'
+import { textPriceOf } from './pricing.ts'
+
+/** Models of text: which of them accept a job's input, and what each is expected to use. */
+
+export type TextAsked = { type: 'text.generate@1'; input: ChatInput } | { type: 'text.embed@1'; input: EmbedInput }
+
+export const isTextModel = (type: ForegroundType, name: string): boolean =>
+  (type === 'text.generate@1' ? findChatModel(name) : findEmbedModel(name)) !== null
+
+export type Skipped = { model: string; reason: string; param: string | null }
+
+/** Those of the models that accept the input, as candidates with the prices at `startMs`, and why the others do not. */
+export const textCandidatesFor = (
+  books: Books,
+  models: readonly string[],
+  asked: TextAsked,
+  now: number,
+  startMs: number,
+): {
+  candidates: Candidate[]
+  prices: Record<string, PriceSnapshot>
+  tokens: Record<string, number>
+  skipped: Skipped[]
+} => {
+  const candidates: Candidate[] = []
+  const prices: Record<string, PriceSnapshot> = {}
+  const tokens: Record<string, number> = {}
+  const skipped: Skipped[] = []
+  const expect = expecting(asked)
+  for (const model of models) {
+    const refusal = refusalOf(asked, model)
+    if (refusal) {
+      skipped.push({ model, reason: refusal.message, param: `input.${refusal.param}` })
+      continue
+    }
+    const expected = expect(model)
+    const price = textPriceOf(books, model, expected, startMs)
+    if (price) prices[model] = price
+    tokens[model] = expected.inputTokens + expected.outputTokens
+    candidates.push(textCandidate(books, model, tokens[model], price?.estimated_micros ?? null, now))
+  }
+  return { candidates, prices, tokens, skipped }
+}
+
+/**
+ * Those of a job's models that could serve it still, by the prices that it was taken in with. What a call on the line asked
+ * is not known here: the Worker saw to it that its models accept it.
+ */
+export const textCandidatesOf = (
+  books: Books,
+  row: Pick<JobRow, 'type' | 'input' | 'tokens'>,
+  models: readonly string[],
+  prices: Record<string, PriceSnapshot> = {},
+  now: number,
+): Candidate[] => {
+  const input = JSON.parse(row.input) as TextAsked['input'] | null
+  const asked = input === null ? null : ({ type: row.type, input } as TextAsked)
+  return models.flatMap((model) =>
+    asked && refusalOf(asked, model)
+      ? []
+      : [textCandidate(books, model, row.tokens, prices[model]?.estimated_micros ?? null, now)],
+  )
+}
+
+const refusalOf = (asked: TextAsked, model: string): Refusal | null =>
+  asked.type === 'text.generate@1' ? chatRefusal(model, asked.input) : embedRefusal(model, asked.input)
+
+const chatRefusal = (model: string, input: ChatInput): Refusal | null => {
+  const found = findChatModel(model)
+  if (!found?.provider.chat) return NO_MODEL
+  return found.provider.chat.refuses(found.card, input)
+}
+
+const embedRefusal = (model: string, input: EmbedInput): Refusal | null => {
+  const found = findEmbedModel(model)
+  if (!found?.provider.embed) return NO_MODEL
+  const dimensions = input.dimensions ?? found.card.dimensions
+  const bytes = dimensions === null ? 0 : embedOutputBytes(input, dimensions)
+  // Refused before it is bought; where the length of its vectors is not known, the answer tells.
+  if (bytes > LIMITS.jobOutputBytes) {
+    const message = `${found.card.model} would answer with ${bytes} bytes, and a job keeps ${LIMITS.jobOutputBytes}: several jobs keep more.`
+    return { param: 'input', message }
+  }
+  return found.provider.embed.refuses(found.card, input)
+}
+
+/** Only where a later version has dropped a model that jobs still name. */
+const NO_MODEL: Refusal = { param: 'models', message: 'There is no such model any more.' }
+
+/** The prompt is counted once, whatever the number of models. */
+const expecting = (asked: TextAsked): ((model: string) => Expected) => {
+  if (asked.type === 'text.embed@1') {
+    const expected = expectedOfEmbed(asked.input)
+    return () => expected
+  }
+  const { input } = asked
+  const promptTokens = promptTokensOf(input)
+  return (model) => expectedOfChat(input, promptTokens, findChatModel(model)?.card.maxOutputTokens ?? null)
+}
