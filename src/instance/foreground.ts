@@ -1,6 +1,5 @@
 import type { Opening } from '../contract/foreground-rpc.ts'
 import type { AttemptRef } from '../contract/rpc.ts'
-import { earliest } from '../core/alarm.ts'
 import { LIMITS } from '../limits.ts'
 
 /**
@@ -8,10 +7,10 @@ import { LIMITS } from '../limits.ts'
  * is believed to live. All of it in memory: after a restart nobody waits any more, and every attempt has a lease from then.
  */
 export class Foreground {
-  readonly #waiting = new Map<string, (opening: Opening | null) => void>()
+  readonly #waiting = new Map<string, Turn>()
   /** Attempts that began when nobody waited any more: whoever gives up meets them. */
   readonly #undelivered = new Map<string, Opening>()
-  /** Per job, until when its attempt is taken for driven, in ms since the epoch. */
+  /** Per job, until when its attempt is taken for driven, in ms since the epoch; the earliest first. */
   readonly #leases = new Map<string, number>()
 
   /** `inherited`: jobs whose attempts an earlier process let begin. */
@@ -19,17 +18,13 @@ export class Foreground {
     for (const job of inherited) this.#leases.set(job, now + LIMITS.foregroundLeaseMs)
   }
 
-  /** The next attempt of a job, or null where it ends, or the time is over, before its turn comes. */
-  turnOf(job: string, ms: number): Promise<Opening | null> {
-    return new Promise((resolve) => {
-      const done = (opening: Opening | null) => {
-        clearTimeout(timer)
-        this.#waiting.delete(job)
-        resolve(opening)
-      }
-      const timer = setTimeout(done, ms, null)
-      this.#waiting.set(job, done)
+  /** From now on somebody waits for the next attempt of a job: what is told is kept until it is asked for. */
+  expect(job: string): Turn {
+    const turn: Turn = new Turn(() => {
+      if (this.#waiting.get(job) === turn) this.#waiting.delete(job)
     })
+    this.#waiting.set(job, turn)
+    return turn
   }
 
   waitsFor(job: string): boolean {
@@ -38,9 +33,9 @@ export class Foreground {
 
   /** An attempt has begun, and is committed. */
   opened(opening: Opening, now: number): void {
-    this.#leases.set(opening.job, now + LIMITS.foregroundLeaseMs)
-    const done = this.#waiting.get(opening.job)
-    if (done) done(opening)
+    this.#lease(opening.job, now)
+    const turn = this.#waiting.get(opening.job)
+    if (turn) turn.tell(opening)
     else this.#undelivered.set(opening.job, opening)
   }
 
@@ -59,7 +54,7 @@ export class Foreground {
   renew(refs: readonly AttemptRef[], now: number): AttemptRef[] {
     return refs.filter(({ job }) => {
       if (!this.#leases.has(job)) return true
-      this.#leases.set(job, now + LIMITS.foregroundLeaseMs)
+      this.#lease(job, now)
       return false
     })
   }
@@ -73,22 +68,60 @@ export class Foreground {
   over(job: string): void {
     this.left(job)
     this.#undelivered.delete(job)
-    this.#waiting.get(job)?.(null)
+    this.#waiting.get(job)?.tell(null)
   }
 
   releaseAll(): void {
-    for (const done of [...this.#waiting.values()]) done(null)
+    for (const turn of [...this.#waiting.values()]) turn.tell(null)
   }
 
   /** Jobs whose Worker was silent for a lease. */
   silent(now: number): string[] {
-    if (this.#leases.size === 0) return []
-    return [...this.#leases].flatMap(([job, untilMs]) => (untilMs <= now ? [job] : []))
+    const jobs: string[] = []
+    for (const [job, untilMs] of this.#leases) {
+      if (untilMs > now) break
+      jobs.push(job)
+    }
+    return jobs
   }
 
   nextExpiry(): number | null {
-    let next: number | null = null
-    for (const untilMs of this.#leases.values()) next = earliest(next, untilMs)
-    return next
+    return this.#leases.values().next().value ?? null
+  }
+
+  /** All leases are as long, so the order in which they were given is the order in which they end. */
+  #lease(job: string, now: number): void {
+    this.#leases.delete(job)
+    this.#leases.set(job, now + LIMITS.foregroundLeaseMs)
+  }
+}
+
+/** The wait for one attempt. It costs a timer only where the attempt has not begun by the time that it is waited for. */
+class Turn {
+  readonly #leave: () => void
+  /** Undefined until something was told; null where there will be no attempt. */
+  #told: Opening | null | undefined
+  #settle: ((opening: Opening | null) => void) | null = null
+
+  constructor(leave: () => void) {
+    this.#leave = leave
+  }
+
+  tell(opening: Opening | null): void {
+    this.#leave()
+    this.#told = opening
+    this.#settle?.(opening)
+  }
+
+  /** Null where the job ends, or the time is over, before its turn comes. */
+  within(ms: number): Promise<Opening | null> {
+    if (this.#told !== undefined) return Promise.resolve(this.#told)
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.tell(null), ms)
+      this.#settle = (opening) => {
+        clearTimeout(timer)
+        resolve(opening)
+      }
+    })
   }
 }

@@ -368,7 +368,7 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'jobs', async (parts, principal) => {
       const call = fromWire(wire)
       const id = systemAmbient.id('job')
-      const turn = parts.foreground.turnOf(id, Math.min(call.waitMs, call.deadlineS * 1000))
+      const turn = parts.foreground.expect(id)
       const taken = await this.#commit
         .apply(() => takeCall(parts, principal, caller.requestId, id, call))
         .catch((error: unknown) => {
@@ -379,7 +379,8 @@ export class Instance extends DurableObject<Env> {
         parts.foreground.over(id)
         return taken
       }
-      const opening = (await turn) ?? (await this.#giveUpCall(parts, id))
+      const waitMs = Math.min(call.waitMs, call.deadlineS * 1000)
+      const opening = (await turn.within(waitMs)) ?? (await this.#giveUpCall(parts, id))
       const now = systemAmbient.now()
       if (opening) return ok({ opening: toWire(opening), quotas: quotasOf(parts.books, queueBound(parts), now) })
       return refuse('rate_limited', 'The limits of this instance let no call begin in time.', {
@@ -394,9 +395,15 @@ export class Instance extends DurableObject<Env> {
     if (!parts || parts.identity.deleting) return toWire({ next: 'end', fault: null, costMicros: null })
     const end = fromWire(wire)
     // Waited for before it can begin: a fallback may begin in the transaction that ends the attempt before it.
-    const turn = parts.foreground.turnOf(ref.job, Math.max(0, end.waitMs ?? LIMITS.backoffMaxMs))
-    await this.#commit.apply(() => endCall(parts, ref, end))
-    const next = callEnded(parts, ref.job) ? null : await turn
+    const turn = parts.foreground.expect(ref.job)
+    await this.#commit
+      .apply(() => endCall(parts, ref, end))
+      .catch((error: unknown) => {
+        turn.tell(null)
+        throw error
+      })
+    const waitMs = Math.max(0, end.waitMs ?? LIMITS.backoffMaxMs)
+    const next = callEnded(parts, ref.job) ? null : await turn.within(waitMs)
     const ended = callEnded(parts, ref.job)
     const opening = next ?? (ended ? null : await this.#giveUpCall(parts, ref.job))
     if (opening) return toWire({ next: 'attempt', opening })

@@ -14,7 +14,7 @@ export const conditions = (folder: string): string[] => {
   const workerd = execFileSync(WORKERD, ['--version'], { encoding: 'utf8' }).trim()
   return [
     `${cpus().length} x ${cpu?.model ?? 'unknown CPU'}, ${process.platform} ${release()}, load ${number(loadavg()[0] ?? 0, 2)} at the start`,
-    `Node ${process.versions.node}, ${workerd}, miniflare ${version('miniflare')}, bullmq ${version('bullmq')}, pg-boss ${version('pg-boss')}`,
+    `Node ${process.versions.node}, ${workerd}, miniflare ${version('miniflare')}, bullmq ${version('bullmq')}, pg-boss ${version('pg-boss')}, @portkey-ai/gateway ${version('@portkey-ai/gateway')}`,
     `state in a temporary folder on ${fileSystemOf(folder)}; an fsync of 4 KiB takes ${number(fsyncUs(folder))} us there`,
     'Switchyard and the bare limit: SQLite of Durable Objects, an answer waits for the fsync of its commit',
     'plain workerd has no simulators: D1 and R2 are stood in for in memory (workers/stand-ins.js), logs go to a file',

@@ -80,3 +80,21 @@ const drive = (
     socket.once('error', reject).once('close', () => reject(new Error('the server closed a connection')))
     next()
   })
+
+/** One request on a connection of its own, and the body of its answer. */
+export const exchange = async (url: URL, request: Buffer): Promise<string> => {
+  const socket = await open(url)
+  try {
+    return await new Promise((resolve, reject) => {
+      socket
+        .on(
+          'data',
+          createReader(({ body }) => resolve(body.toString())),
+        )
+        .once('error', reject)
+      socket.write(request)
+    })
+  } finally {
+    socket.destroy()
+  }
+}

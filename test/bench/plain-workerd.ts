@@ -9,6 +9,7 @@ export type PlainWorker = {
   /** By file name; the first is the entry. Bytes are WebAssembly. */
   modules: Record<string, string | Uint8Array>
   compatibilityDate: string
+  compatibilityFlags?: string[]
   /** Binding → class. */
   actors: Record<string, string>
   text: Record<string, string>
@@ -60,6 +61,7 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [${modules.join(', ')}],
   compatibilityDate = ${quoted(worker.compatibilityDate)},
+  compatibilityFlags = [${(worker.compatibilityFlags ?? []).map(quoted).join(', ')}],
   durableObjectNamespaces = [${namespaces.join(', ')}],
   durableObjectStorage = (localDisk = "disk"),
   globalOutbound = "internet",

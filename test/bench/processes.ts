@@ -50,6 +50,10 @@ export const cpuSeconds = (roots: readonly number[]): number =>
 export const runtimeBytes = (roots: readonly number[]): number =>
   familyOf(roots).reduce((sum, one) => sum + (one.name.startsWith('workerd') ? one.residentBytes : 0), 0)
 
+/** Resident memory of the processes and what descends from them. */
+export const residentBytes = (roots: readonly number[]): number =>
+  familyOf(roots).reduce((sum, one) => sum + one.residentBytes, 0)
+
 export type Child = { pid: number; ready: string; stop: () => Promise<void> }
 
 type ChildOptions = {

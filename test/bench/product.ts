@@ -81,6 +81,7 @@ export const startProductPlain = async (
       'stand-ins.js': readFileSync(join(import.meta.dirname, 'workers/stand-ins.js'), 'utf8'),
     },
     compatibilityDate: bundle.compatibilityDate,
+    compatibilityFlags: bundle.compatibilityFlags,
     actors: bundle.durableObjects,
     text: { ...bundle.vars, ...VARS },
     json: {},

@@ -2,20 +2,26 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { startChatUpstream } from './chat-upstream.ts'
 import { type Cost, moduleFinder, record, type Summary, summarise } from './cpu-profile.ts'
+import { addChats } from './gateways.ts'
 import { load } from './load.ts'
 import { cpuSeconds, freePort } from './processes.ts'
-import { addTenant, type Product, startProductPlain, type Tenant } from './product.ts'
+import { addTenant, startProductPlain, type Tenant } from './product.ts'
 import { startProvider } from './provider.ts'
 
 /**
- * `node test/bench/profile.ts [--seconds 5] [--lines 10]`: what workerd's JavaScript spends its time on while it takes
- * submits, and while it runs jobs to their end. On plain workerd, where Worker, Instance and lanes are one isolate and no
+ * `node test/bench/profile.ts [--seconds 5] [--lines 10] [--only submit,jobs,chat,stream]`: what workerd's JavaScript spends
+ * its time on while it takes submits, while it runs jobs to their end, and while it passes chats on. On plain workerd, where Worker, Instance and lanes are one isolate and no
  * simulator is in the picture. Time in native code stands as `(program)`.
  */
 const main = async (): Promise<void> => {
   const { values } = parseArgs({
-    options: { seconds: { type: 'string', default: '5' }, lines: { type: 'string', default: '10' } },
+    options: {
+      seconds: { type: 'string', default: '5' },
+      lines: { type: 'string', default: '10' },
+      only: { type: 'string', default: 'submit,jobs,chat,stream' },
+    },
   })
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-profile-'))
   const closers: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })]
@@ -29,18 +35,25 @@ const main = async (): Promise<void> => {
     closers.push(product.stop)
     const submits = await addTenant(product, 'submits', silent.url, 1)
     const jobs = await addTenant(product, 'jobs', answering.url, 48)
+    const upstream = await startChatUpstream()
+    closers.push(upstream.stop)
+    const chats = await addChats(product, 'chat', new URL('/v1', upstream.url).href)
     const moduleAt = moduleFinder(readFileSync(join(folder, 'product.js'), 'utf8'))
-    for (const [title, tenant, drain] of [
-      ['submit', submits, false],
-      ['jobs', jobs, true],
-    ] as const) {
-      await load({ url: product.url, request: tenant.submit, connections: 32, requests: 300 })
-      if (drain) await drained(tenant)
+    const works: Work[] = [
+      { title: 'submit', url: product.url, request: submits.submit, connections: 32, over: async () => {} },
+      { title: 'jobs', url: product.url, request: jobs.submit, connections: 32, over: () => drained(jobs) },
+      { title: 'chat', url: chats.url, request: chats.whole, connections: 16, over: chats.verify },
+      { title: 'stream', url: chats.url, request: chats.stream, connections: 16, over: chats.verify },
+    ]
+    const wanted = values.only.split(',')
+    for (const work of works.filter(({ title }) => wanted.includes(title))) {
+      await load({ ...work, requests: 300 })
+      await work.over()
       const recording = await record(inspector)
-      const ran = await drive(product, tenant, Number(values.seconds), drain)
+      const ran = await drive(product.pids, work, Number(values.seconds))
       for (const { profile } of await recording.stop()) {
         const summary = summarise(profile, moduleAt)
-        if (summary.totalMs > 1) process.stdout.write(describe(title, ran, summary, Number(values.lines)))
+        if (summary.totalMs > 1) process.stdout.write(describe(work.title, ran, summary, Number(values.lines)))
       }
     }
   } finally {
@@ -50,15 +63,18 @@ const main = async (): Promise<void> => {
 
 type Ran = { done: number; seconds: number; cpuSeconds: number }
 
-const drive = async (product: Product, tenant: Tenant, seconds: number, drain: boolean): Promise<Ran> => {
-  const cpuBefore = cpuSeconds(product.pids)
+/** What is driven, and how to wait until all of it is over. */
+type Work = { title: string; url: URL; request: Buffer; connections: number; over: () => Promise<void> }
+
+const drive = async (pids: number[], work: Work, seconds: number): Promise<Ran> => {
+  const cpuBefore = cpuSeconds(pids)
   const startedAt = performance.now()
-  const result = await load({ url: product.url, request: tenant.submit, connections: 32, seconds })
-  if (drain) await drained(tenant)
+  const result = await load({ ...work, seconds })
+  await work.over()
   return {
     done: result.done,
     seconds: (performance.now() - startedAt) / 1000,
-    cpuSeconds: cpuSeconds(product.pids) - cpuBefore,
+    cpuSeconds: cpuSeconds(pids) - cpuBefore,
   }
 }
 

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { CommandError, runCommand, usageError } from '../../src/cli/command.ts'
 import { measureBooks } from './books.ts'
 import { conditions, startNoise } from './conditions.ts'
+import { measureGateway } from './gateway.ts'
 import { measureJobs } from './jobs.ts'
 import { measureQueueDepth } from './queue-depth.ts'
 import type { Section } from './section.ts'
@@ -9,20 +10,35 @@ import { measureSubmits } from './submits.ts'
 import { measureSubscribers } from './subscribers.ts'
 import { World } from './world.ts'
 
-const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers', 'books'] as const
+const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers', 'books', 'gateway'] as const
 type Part = (typeof PARTS)[number]
 
 const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--json]
 
 Durable submits and jobs of Switchyard beside the bare limit of the platform, BullMQ and pg-boss, measured in turns in one
-run; what queue depth, subscribers and budgets cost. Nothing is asserted on time. Under ten minutes, with --quick under one.
+run; what queue depth, subscribers and budgets cost; the gateway beside Portkey's and a bare proxy. Nothing is asserted on
+time. About ten minutes, with --quick about one.
   --only   some of the parts; "plain" adds plain workerd to submit and jobs
   --json   the figures of every round
 `
 
 /** Seconds are per measurement, operations per step. An instance queues a million: the rest is room for the submits measured. */
-const FULL = { rounds: 5, submitSeconds: 1, jobSeconds: 2, depths: [1_000, 990_000], operations: 500 } as const
-const QUICK = { rounds: 1, submitSeconds: 0.25, jobSeconds: 0.5, depths: [1_000, 100_000], operations: 100 } as const
+const FULL = {
+  rounds: 5,
+  submitSeconds: 1,
+  jobSeconds: 2,
+  chatSeconds: 0.6,
+  depths: [1_000, 990_000],
+  operations: 500,
+} as const
+const QUICK = {
+  rounds: 1,
+  submitSeconds: 0.25,
+  jobSeconds: 0.5,
+  chatSeconds: 0.25,
+  depths: [1_000, 100_000],
+  operations: 100,
+} as const
 
 const main = async (): Promise<number> => {
   const { values } = parseArgs({
@@ -98,6 +114,11 @@ const measure = async (world: World, parts: Set<Part>, size: typeof FULL | typeo
   if (parts.has('books')) {
     say('books')
     sections.push(await measureBooks(world, size.rounds, size.jobSeconds))
+    await world.stopServers()
+  }
+  if (parts.has('gateway')) {
+    say('gateway')
+    sections.push(...(await measureGateway(world, size.rounds, size.chatSeconds)))
   }
   return sections
 }
