@@ -7,12 +7,17 @@ import type { Context } from './context.ts'
 export const presentJob = async (context: Context, record: JobRecord): Promise<Job> => {
   const base = `${context.url.origin}/v1/instances/${record.instance}/jobs/${record.id}`
   const images = record.output?.images ?? []
+  const goneAt = record.artifacts_expire_at
+  const areGone = goneAt !== null && Date.parse(goneAt) <= Date.now()
   return {
     ...record,
     output: record.output && {
       ...record.output,
       images: await Promise.all(
-        images.map(async (image) => ({ ...image, url: await artifactUrl(context, record.instance, image.artifact) })),
+        images.map(async (image) => ({
+          ...image,
+          url: areGone ? null : await artifactUrl(context, record.instance, image.artifact),
+        })),
       ),
     },
     urls: { get: base, cancel: `${base}/cancel`, replay: `${base}/replay`, events: `${base}/events` },

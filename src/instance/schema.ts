@@ -196,4 +196,16 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       CREATE INDEX jobs_request ON jobs (request_id) WHERE substr(request_id, 5, 8) <> substr(id, 5, 8);
     `,
   },
+  {
+    id: 7,
+    description: 'the archive of finished jobs',
+    // An object of the archive a row. Without a time it may be half written, or of a crash: nothing is read from it.
+    sql: `
+      CREATE TABLE archives (
+        last_id TEXT NOT NULL, name TEXT NOT NULL, first_id TEXT NOT NULL, jobs INTEGER NOT NULL, written_at_ms INTEGER,
+        PRIMARY KEY (last_id, name)
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX archives_age ON archives (written_at_ms);
+    `,
+  },
 ]

@@ -27,6 +27,9 @@ export type JobContext = {
   ahead: number | null
   /** When the budget that the job waits for has its next window; null where it waits for none, or none will come. */
   budgetStartMs: number | null
+  /** When the job may be trimmed, and when its pictures may be. */
+  expiresAtMs: number | null
+  artifactsExpireAtMs: number | null
   books: Books
   now: number
 }
@@ -78,8 +81,9 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     created_at: isoTime(row.created_at_ms),
     started_at: isoTimeOrNull(row.started_at_ms),
     ended_at: isoTimeOrNull(row.ended_at_ms),
-    // Nothing is trimmed yet, so nothing expires.
-    expires_at: null,
+    expires_at: isoTimeOrNull(context.expiresAtMs),
+    artifacts_expire_at: output && output.images.length > 0 ? isoTimeOrNull(context.artifactsExpireAtMs) : null,
+    archived: false,
   }
 }
 
