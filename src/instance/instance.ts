@@ -509,9 +509,9 @@ export class Instance extends DurableObject<Env> {
     if (!parts) return
     try {
       if (parts.identity.deleting) return await this.#erase(parts)
-      this.#trim(parts)
       this.#transact([])
       this.#turnFaults = 0
+      this.#trim(parts)
       await this.#askSilentLanes(parts)
       await this.#seal(parts)
     } catch (error) {

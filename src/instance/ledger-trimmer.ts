@@ -12,8 +12,9 @@ const FOLDED_BEFORE = 'ledger_folded_before'
  */
 const LATEST_LINE_MS = LIMITS.deadlineMaxSeconds * 1000 + 3 * 24 * 60 * 60 * 1000
 
-/** Where the walk over days and projects is, and the first day on which it left a line. */
-type Walk = { group: Group | null; job: string; firstLeft: string | null }
+/** Where the walk over days and projects is, the first day that it met, and the first on which it left a line. */
+type Walk = { group: Group | null; job: string; firstMet: string | null; firstLeft: string | null }
+const BEGIN: Walk = { group: null, job: '', firstMet: null, firstLeft: null }
 
 /**
  * Folds old lines of the ledger. It walks over the days and projects, and begins anew when it is through; days on which no
@@ -24,7 +25,7 @@ export class LedgerTrimmer implements Trimmer {
   readonly #admin: AdminStore
   readonly #keep: () => Keep
   readonly #apply: Apply
-  #walk: Walk = { group: null, job: '', firstLeft: null }
+  #walk: Walk = BEGIN
 
   constructor(store: FoldStore, admin: AdminStore, keep: () => Keep, apply: Apply) {
     this.#store = store
@@ -36,7 +37,7 @@ export class LedgerTrimmer implements Trimmer {
   async step(now: number): Promise<Trimmed> {
     const { ledgerMs } = this.#keep()
     const walk = await this.#apply(() => this.#advance(this.#walk, now, now - ledgerMs))
-    this.#walk = walk ?? { group: null, job: '', firstLeft: null }
+    this.#walk = walk ?? BEGIN
     if (walk) return { more: true }
     return { more: false, atMs: this.#isEmpty() ? null : now + restMs(ledgerMs) }
   }
@@ -45,27 +46,28 @@ export class LedgerTrimmer implements Trimmer {
   #advance(from: Walk, now: number, cutoffMs: number): Walk | null {
     const before = idFrom('job', cutoffMs + 1)
     const fromDay = this.#admin.meta(FOLDED_BEFORE) ?? ''
-    let { group, job, firstLeft } = from
+    let { group, job, firstMet, firstLeft } = from
     let rows = 0
     for (let groups = 0; groups < LIMITS.trimGroups && rows < LIMITS.trimRows; groups += 1) {
       if (job === '') group = this.#store.groupBehind(group, fromDay)
       if (group === null) {
-        this.#passed(fromDay, firstLeft, now)
+        this.#passed(firstMet, firstLeft, now)
         return null
       }
+      firstMet ??= group.day
       const { folded, left, reached } = this.#store.fold(group, job, before, cutoffMs, LIMITS.trimRows - rows)
       rows += folded + left
       job = reached ?? ''
       if (reached === null && firstLeft === null && this.#store.hasLines(group)) firstLeft = group.day
     }
-    return { group, job, firstLeft }
+    return { group, job, firstMet, firstLeft }
   }
 
   /** All days were walked over. */
-  #passed(fromDay: string, firstLeft: string | null, now: number): void {
+  #passed(firstMet: string | null, firstLeft: string | null, now: number): void {
     const settled = new Date(now - LATEST_LINE_MS).toISOString().slice(0, 10)
     const before = firstLeft !== null && firstLeft < settled ? firstLeft : settled
-    if (before > fromDay) this.#admin.setMeta(FOLDED_BEFORE, before)
+    if (firstMet !== null && firstMet < before) this.#admin.setMeta(FOLDED_BEFORE, before)
   }
 
   #isEmpty(): boolean {

@@ -103,7 +103,9 @@ export class Retention {
     if (now < this.#latestMs - CLOCK_SKEW_MS) this.begin()
     this.#latestMs = now
     if (this.isBusy) return now + LIMITS.trimRetryMs
-    return earliest(...this.#timetables.map(({ atMs }) => atMs))
+    const atMs = earliest(...this.#timetables.map((timetable) => timetable.atMs))
+    // What is due is taken up by the alarm that rings now, or by the next.
+    return atMs === null ? null : Math.max(atMs, now + LIMITS.trimPauseMs)
   }
 
   /** Something was written: what was empty is no more. */
