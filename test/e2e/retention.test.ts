@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import type { Job } from '../../src/contract/job.ts'
 import { startProvider } from '../bench/provider.ts'
+import { liveJobsOnDisk } from './database.ts'
 import { afterFile, api, startProduct } from './harness.ts'
 import { imageJob, provision, type Ready, until } from './support.ts'
 
@@ -52,9 +53,14 @@ test('thousands of jobs leave little behind, each can still be read, also after 
   afterFile(provider.close)
   const first = await startProduct()
   const ready = await provision(first.url, { baseUrl: provider.url, limits: { concurrency: 48 } })
-  const second = { jobs_s: 1, events_s: 1, logs_s: 1, ledger_s: 1, artifacts_s: 3_600, archive: true }
-  await ready.root.ask('PATCH', ready.base, { config: { retention: second } })
+  const aSecond = { jobs_s: 1, events_s: 1, logs_s: 1, ledger_s: 1, artifacts_s: 3_600, archive: true }
+  await ready.root.ask('PATCH', ready.base, { config: { retention: aSecond } })
   const ids = await run(ready, JOBS / 2, 'a lighthouse before the crash')
+  // In the midst of trimming: attempts that a crash cuts off are another test's.
+  await until(
+    () => liveJobsOnDisk(first.state),
+    (live) => live === 0,
+  )
   await first.kill9()
   const product = await startProduct({ state: first.state })
   const again: Ready = { ...ready, root: api(product.url), user: api(product.url, ready.key) }
@@ -68,8 +74,7 @@ test('thousands of jobs leave little behind, each can still be read, also after 
   const sample = ids.filter((_, i) => i % 50 === 0 || i > ids.length - 10)
   for (const id of sample) {
     const job = await again.user.ask<Job>('GET', `${ready.base}/jobs/${id}`)
-    expect({ id: job.id, archived: job.archived }).toEqual({ id, archived: true })
-    expect(['succeeded', 'failed']).toContain(job.status)
+    expect(job).toMatchObject({ id, archived: true, status: 'succeeded' })
   }
   const ledger = await again.root.ask<{ difference_usd: number }>('GET', `${ready.base}/ledger`)
   expect(ledger.difference_usd).toBe(0)
