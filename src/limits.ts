@@ -305,6 +305,38 @@ export const LIMITS = {
   /** Jobs of one request id whose lines are told, the newest: a batch makes up to a hundred. */
   logJobsPerRequest: 100,
 
+  // -------------------------------------------------------------------------------------------------- retention
+  /** Jobs, events, lines of the log and dead letters where the instance says nothing: a month to look back at. */
+  retentionDefaultMs: 30 * 24 * 60 * 60 * 1000,
+  /** Ten years: longer is a mistake in the unit. */
+  retentionMaxSeconds: 10 * 365 * 24 * 60 * 60,
+  archiveKeepMs: 365 * 24 * 60 * 60 * 1000,
+  /** Rows of each kind deleted in one transaction, whose turn must stay short: a few milliseconds. */
+  trimJobs: 128,
+  trimEvents: 512,
+  trimRows: 256,
+  /** Jobs looked at in one step: those that stay are only read. */
+  trimLooks: 512,
+  /** Groups of the ledger, a day and project each, that one step goes through. */
+  trimGroups: 64,
+  /** Between full steps: the longest pause, at first, and the shortest, under which thousands of jobs a second are trimmed. */
+  trimPauseMaxMs: 200,
+  trimPauseMs: 10,
+  /** Steps of one wake-up; each shares its transaction with whatever else has come. */
+  trimSteps: 4,
+  /** Shortest and longest wait until the next look where nothing more was due. */
+  trimRestMs: 250,
+  trimRestMaxMs: 6 * 60 * 60 * 1000,
+  /** A job that is old enough within this is waited for, rather than passed over. */
+  trimPatienceMs: 10_000,
+  /** After a step that failed, such as the bucket's fault; and how soon one that a crash interrupted is taken up. */
+  trimRetryMs: 30_000,
+  /** Jobs and characters of one object of the archive, which is read whole to find one of them. */
+  archiveJobs: 128,
+  archiveCharacters: 1024 * 1024,
+  /** Objects of the archive deleted in one step. */
+  archivesPerStep: 100,
+
   // --------------------------------------------------------------------------------------------- administration
   nameCharacters: 64,
   secretCharacters: 8_192,

@@ -5,6 +5,7 @@ import { CredentialLimits, CredentialLive, CredentialUsage } from './credential.
 import { integer, ModelName, Name, record, strictObject, Timestamp, TimeZone } from './fields.ts'
 import { InstanceId } from './ids.ts'
 import { ImageChecks } from './image.ts'
+import { RetentionConfig } from './retention.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
@@ -42,6 +43,8 @@ export const InstanceConfig = strictObject({
   /** IANA name; the calendar of budgets. UTC without one. */
   time_zone: v.optional(TimeZone),
   budget: v.optional(BudgetPolicy),
+  /** How long what is over is kept; null: the defaults. */
+  retention: v.optional(v.nullable(RetentionConfig)),
 })
 export type InstanceConfig = v.InferOutput<typeof InstanceConfig>
 

@@ -156,7 +156,12 @@ export const JobRecord = v.object({
   created_at: v.string(),
   started_at: v.nullable(v.string()),
   ended_at: v.nullable(v.string()),
+  /** From when on it is no longer kept, or only in the archive; null while it has not ended. */
   expires_at: v.nullable(v.string()),
+  /** From when on its pictures are gone; null where it has none. */
+  artifacts_expire_at: v.nullable(v.string()),
+  /** Read from the archive: it can only be read any more. */
+  archived: v.boolean(),
 })
 export type JobRecord = v.InferOutput<typeof JobRecord>
 

@@ -29,6 +29,7 @@ export const LOG_LINES = {
   'instance.end_failed': { level: 'error', audience: 'admin' },
   'instance.lane_not_asked': { level: 'error', audience: 'admin' },
   'instance.sealing_failed': { level: 'error', audience: 'admin' },
+  'instance.trimming_failed': { level: 'error', audience: 'admin' },
   'instance.after_commit_failed': { level: 'error', audience: 'admin' },
 } as const satisfies Record<string, About>
 export type LineEvent = keyof typeof LOG_LINES

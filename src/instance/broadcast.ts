@@ -77,7 +77,7 @@ export class Broadcast {
     const heard = heardOn(this.#state, server, filter.job === null)
     const subscriber = socketSubscriber(server, subscription, false, heard)
     this.#add(subscriber, server)
-    this.#begin(subscriber, ended)
+    this.#catchUp(subscriber, ended)
     return new Response(null, { status: 101, webSocket: client })
   }
 
@@ -93,7 +93,7 @@ export class Broadcast {
           if (!isFull(controller)) controller.enqueue(encoder.encode(': keep-alive\n\n'))
         }, LIMITS.sseKeepAliveMs)
         this.#add(subscriber)
-        this.#begin(subscriber, ended)
+        this.#catchUp(subscriber, ended)
       },
       cancel: () => {
         clearInterval(keepAlive)
@@ -174,24 +174,24 @@ export class Broadcast {
     if (socket) this.#sockets.set(socket, subscriber)
   }
 
-  #begin(subscriber: Subscriber, ended: boolean): void {
+  /** What it has not seen may have been trimmed, also while it reads. A job whose story is still whole has lost nothing. */
+  #tellGap(subscriber: Subscriber): void {
     const { first } = this.#events.bounds()
-    if (subscriber.cursor < first - 1) {
-      const gap: Event = {
-        seq: first - 1,
-        type: 'stream.gap',
-        job: null,
-        at: new Date().toISOString(),
-        data: { after: subscriber.cursor, first },
-      }
-      subscriber.send(gap, JSON.stringify(gap))
-      subscriber.cursor = first - 1
+    if (subscriber.cursor >= first - 1 || this.#events.isWhole(subscriber.filter)) return
+    const gap: Event = {
+      seq: first - 1,
+      type: 'stream.gap',
+      job: null,
+      at: new Date().toISOString(),
+      data: { after: subscriber.cursor, first },
     }
-    this.#catchUp(subscriber, ended)
+    subscriber.send(gap, JSON.stringify(gap))
+    subscriber.cursor = first - 1
   }
 
   #catchUp(subscriber: Subscriber, ended: boolean): void {
     if (!this.#all.has(subscriber)) return
+    this.#tellGap(subscriber)
     const { events, cursor } = this.#events.after(subscriber.cursor, subscriber.filter, this.#head())
     for (const event of events) {
       if (!this.#deliver(subscriber, event, JSON.stringify(event))) return

@@ -71,6 +71,14 @@ export class EventStore {
     return { first: first ?? 1, last: last ?? 0 }
   }
 
+  /** Whether the story of one job or batch is kept from its beginning. */
+  isWhole({ job, batch }: EventFilter): boolean {
+    const [column, id] = job ? ['job', job] : ['batch', batch]
+    if (!id) return false
+    const [row] = this.#sql.exec(`SELECT type FROM events WHERE ${column} = ? ORDER BY seq LIMIT 1`, id)
+    return row?.['type'] === 'job.queued'
+  }
+
   /** The next events behind `cursor`, and the number up to which the story has now been read. */
   after(cursor: number, filter: EventFilter, head: number): { events: Event[]; cursor: number } {
     const events = this.#read(cursor, filter)

@@ -68,7 +68,7 @@ import { isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
 import { type ModelPrice, modelPrices } from './pricing.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
-import { answer, type JobRecords, queueBound, readJob, readJobs, visible } from './reader.ts'
+import { answer, type JobRecords, queueBound, readArchivedJob, readJob, readJobs, visible } from './reader.ts'
 import type { ReplayRow } from './replay-store.ts'
 import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
@@ -90,10 +90,12 @@ export class Instance extends DurableObject<Env> {
     (operations) => this.#transact(operations),
     () => this.ctx.storage.sync(),
   )
+  readonly #apply = <T>(operation: () => T): Promise<T> => this.#commit.apply(operation)
   /** Work for lanes whose report is being answered: it travels with the answer. */
   readonly #replies = new Map<number, ReportReply['assign']>()
   #hooks: Hooks | null = null
   #erasing: Promise<void> | null = null
+  #trimming: Promise<void> | null = null
   /** When the alarm is set to ring; null where that is not known. */
   #alarmAt: number | null = null
   /** Turns by alarm that failed in a row. */
@@ -103,12 +105,14 @@ export class Instance extends DurableObject<Env> {
     super(state, env)
     this.#vault = createVault(env.MASTER_KEY)
     if (!isProvisioned(state.storage.sql)) return
-    const parts = openParts(state, env, systemAmbient.now())
+    const parts = openParts(state, env, systemAmbient.now(), this.#apply)
     this.#parts = parts
     void state.blockConcurrencyWhile(async () => {
       parts.books.keyIds = await this.#vault.keyIds()
       // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
       if (parts.books.lanes.some((load) => load > 0) || parts.sealing.isDue) this.#wake(systemAmbient.now())
+      // What was old before this version knew how to trim, or when a step was cut off.
+      else if ((await state.storage.getAlarm()) === null) this.#wake(parts.retention.nextAtMs())
     })
   }
 
@@ -122,7 +126,7 @@ export class Instance extends DurableObject<Env> {
     const keyIds = await this.#vault.keyIds()
     if (this.#parts) return refuse('conflict', 'An instance of this id exists.', { param: 'id' })
     const founding = { id, organization, config, created_at_ms: systemAmbient.now(), deleting: false }
-    this.#parts = openParts(this.ctx, this.env, founding.created_at_ms, founding)
+    this.#parts = openParts(this.ctx, this.env, founding.created_at_ms, this.#apply, founding)
     this.#parts.books.keyIds = keyIds
     this.#parts.sealing.found()
     return ok(toWire(this.#view(this.#parts)))
@@ -137,6 +141,7 @@ export class Instance extends DurableObject<Env> {
       parts.identity.config = { ...parts.identity.config, ...config }
       saveIdentity(parts.admin, parts.identity)
       parts.books.applyConfig(parts.identity.config)
+      parts.retention.begin()
       // Another calendar, or another rule for jobs over budget: what waits is looked at again.
       this.#wake(systemAmbient.now())
       return parts.log.change(caller, 'instance.configured', {}, ok(toWire(this.#view(parts))), config)
@@ -169,7 +174,10 @@ export class Instance extends DurableObject<Env> {
     const waited = await this.#wait(parts, caller, submitted.value.id, options.waitMs)
     if (!waited.ok) return waited
     const { id, replayed } = submitted.value
-    return ok({ ...readJob(parts, id, systemAmbient.now(), LIMITS.queuePositionAtSubmit), replayed })
+    if (parts.jobs.find(id))
+      return ok({ ...readJob(parts, id, systemAmbient.now(), LIMITS.queuePositionAtSubmit), replayed })
+    const archived = await this.#archived(parts, access.value, id)
+    return archived.ok ? ok({ ...archived.value, replayed }) : noLongerKept()
   }
 
   /** Who submits may wait for what it submitted: the edge then asks with the scope `jobs`. */
@@ -180,9 +188,10 @@ export class Instance extends DurableObject<Env> {
     scope: 'read' | 'jobs' = 'read',
   ): Promise<Result<Answered<JobRecord>>> {
     return this.#as(caller, scope, async (parts, principal) => {
-      if (!visible(parts.jobs.find(id), principal)) return noJob()
+      if (!visible(parts.jobs.find(id), principal)) return this.#archived(parts, principal, id)
       const waited = await this.#wait(parts, caller, id, waitMs)
       if (!waited.ok) return waited
+      if (!parts.jobs.find(id)) return this.#archived(parts, principal, id)
       return ok(readJob(parts, id, systemAmbient.now()))
     })
   }
@@ -199,7 +208,8 @@ export class Instance extends DurableObject<Env> {
         if (row.status === 'canceled' || parts.scheduler.cancel(row)) return ok(null)
         return refuse('conflict', `The job has already ${row.status}.`)
       })
-      return verdict.ok ? ok(readJob(parts, id, systemAmbient.now())) : verdict
+      if (verdict.ok) return ok(readJob(parts, id, systemAmbient.now()))
+      return this.#archivedOr(verdict, parts, principal, id)
     })
   }
 
@@ -210,7 +220,8 @@ export class Instance extends DurableObject<Env> {
         const row = parts.jobs.find(id)
         return visible(row, principal) ? parts.deadLetters.readmit(row, null) : noJob()
       })
-      return verdict.ok ? ok(readJob(parts, id, systemAmbient.now())) : verdict
+      if (verdict.ok) return ok(readJob(parts, id, systemAmbient.now()))
+      return this.#archivedOr(verdict, parts, principal, id)
     })
   }
 
@@ -283,8 +294,10 @@ export class Instance extends DurableObject<Env> {
       const request = fromWire(wire)
       const taken = await this.#commit.apply(() => takeInBatch(parts, principal, caller.requestId, request, options))
       if (!taken.ok) return taken
-      const read = this.#readBatch(parts, principal, taken.value.id)
-      return read.ok ? ok({ ...read.value, replayed: taken.value.replayed }) : read
+      const { id, replayed } = taken.value
+      if (replayed && !parts.batches.find(id)) return noLongerKept()
+      const read = this.#readBatch(parts, principal, id)
+      return read.ok ? ok({ ...read.value, replayed }) : read
     })
   }
 
@@ -310,9 +323,11 @@ export class Instance extends DurableObject<Env> {
 
   /** Whether the caller may read an artifact of this job. */
   async mayReadArtifact(caller: Caller, job: string): Promise<Result<null>> {
-    return this.#as(caller, 'read', (parts, principal) =>
-      visible(parts.jobs.find(job), principal) ? ok(null) : noJob(),
-    )
+    return this.#as(caller, 'read', async (parts, principal) => {
+      if (visible(parts.jobs.find(job), principal)) return ok(null)
+      const archived = await this.#archived(parts, principal, job)
+      return archived.ok ? ok(null) : archived
+    })
   }
 
   // --------------------------------------------------------------------------------------- usage and the log
@@ -593,6 +608,7 @@ export class Instance extends DurableObject<Env> {
       if (parts.identity.deleting) return await this.#erase(parts)
       this.#transact([])
       this.#turnFaults = 0
+      this.#trim(parts)
       await this.#askSilentLanes(parts)
       await this.#seal(parts)
     } catch (error) {
@@ -703,6 +719,7 @@ export class Instance extends DurableObject<Env> {
   /** Tells and hands out what was committed. The output gate holds all of it until the commit is on disk. */
   #afterCommit(parts: Parts, effects: Effects, wakeAt: number | null): void {
     const now = systemAmbient.now()
+    if (effects.events.length > 0) parts.retention.stir()
     parts.broadcast.publish(effects.events, now)
     for (const { event, requestId } of effects.events) {
       logTransition(parts.identity.id, event, requestId)
@@ -718,7 +735,8 @@ export class Instance extends DurableObject<Env> {
       else this.ctx.waitUntil(parts.lanes.assign(lane, assignments, now))
     }
     for (const [lane, refs] of effects.stop) this.ctx.waitUntil(parts.lanes.stop(lane, refs))
-    this.#wake(earliest(wakeAt, parts.lanes.nextExpiry(parts.books.lanes), parts.foreground.nextExpiry()))
+    const leases = earliest(parts.lanes.nextExpiry(parts.books.lanes), parts.foreground.nextExpiry())
+    this.#wake(earliest(wakeAt, leases, parts.retention.nextAtMs()))
     if (parts.lanes.silent(parts.books.lanes, now).length > 0) this.ctx.waitUntil(this.#askSilentLanes(parts))
   }
 
@@ -758,6 +776,17 @@ export class Instance extends DurableObject<Env> {
     if (waitMs !== null) this.#wake(systemAmbient.now() + waitMs)
   }
 
+  /** Takes what steps of trimming are due, beside the turn: it may have to wait for the bucket. */
+  #trim(parts: Parts): void {
+    if (parts.retention.isBusy) return
+    this.#trimming = parts.retention
+      .run()
+      .catch((error) => this.#logFault(parts, 'instance.trimming_failed', error))
+      .then(() => {
+        if (this.#parts === parts && !parts.identity.deleting) this.#wake(parts.retention.nextAtMs())
+      })
+  }
+
   #wake(at: number | null): void {
     if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > systemAmbient.now())) return
     // Whole milliseconds, rounded up: an alarm that rings a fraction early finds nothing to do and is set again.
@@ -792,6 +821,20 @@ export class Instance extends DurableObject<Env> {
     const access = parts.access.check(caller, 'read', systemAmbient.now())
     // Who may only submit was told of its own job before, and is now.
     return access.ok || access.fault.code === 'permission_denied' ? ok(null) : access
+  }
+
+  /** A job that is only in the archive any more. */
+  async #archived(parts: Parts, principal: Principal, id: string): Promise<Result<Answered<JobRecord>>> {
+    const record = await readArchivedJob(parts, principal, id)
+    if (this.#parts !== parts || parts.identity.deleting) return notHere()
+    return record ? ok(answer(parts, toWire(record), systemAmbient.now())) : noJob()
+  }
+
+  /** What is asked of an archived job is refused as what it is; `refused` stands for any other. */
+  async #archivedOr(refused: Result<never>, parts: Parts, principal: Principal, id: string): Promise<Result<never>> {
+    if (parts.jobs.find(id)) return refused
+    const archived = await this.#archived(parts, principal, id)
+    return archived.ok ? refuse('conflict', 'The job has ended and is archived: it can only be read.') : archived
   }
 
   #readBatch(parts: Parts, principal: Principal, id: string): Result<Answered<BatchRecord>> {
@@ -833,6 +876,8 @@ export class Instance extends DurableObject<Env> {
   async #eraseAll(parts: Parts): Promise<void> {
     // Whatever interrupts this, the alarm goes on with it.
     void this.ctx.storage.setAlarm(systemAmbient.now() + LIMITS.backoffMaxMs)
+    // It may be writing to the bucket.
+    await this.#trimming
     for (let lane = 0; lane < parts.books.lanesOpened; lane += 1) {
       await this.env.LANE.getByName(`${parts.identity.id}/${lane}`).destroy()
     }
@@ -850,3 +895,6 @@ export class Instance extends DurableObject<Env> {
 const wired = <T>(result: Result<T>): Result<Wire<T>> => (result.ok ? ok(toWire(result.value)) : result)
 
 const noJob = () => refuse('not_found', 'There is no such job.')
+
+const noLongerKept = () =>
+  refuse('conflict', 'What this Idempotency-Key made is no longer kept.', { param: 'Idempotency-Key' })

@@ -104,6 +104,11 @@ export class JobStore {
     return this.#rows.get(id) ?? this.#select('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
   }
 
+  /** Its row was deleted. */
+  forget(id: string): void {
+    this.#rows.delete(id)
+  }
+
   /** Of a running job; null for any other. */
   findRunning(id: string): JobRow | null {
     const row = this.#rows.get(id)

@@ -1,4 +1,5 @@
 import type { InstanceConfig } from '../contract/instance.ts'
+import type { JobRecord } from '../contract/job.ts'
 import type { AttemptRef } from '../contract/rpc.ts'
 import type { Env } from '../env.ts'
 import { providerOf } from '../providers/registry.ts'
@@ -24,12 +25,14 @@ import { LogStore } from './log-store.ts'
 import { PriceBook } from './price-book.ts'
 import { PriceStore } from './price-store.ts'
 import { Pricing } from './pricing.ts'
-import { queueBound } from './reader.ts'
+import { queueBound, recordOf } from './reader.ts'
 import { ReplayStore } from './replay-store.ts'
 import { Replays } from './replays.ts'
+import { Retention } from './retention.ts'
 import { Scheduler } from './scheduler.ts'
 import { INSTANCE_MIGRATIONS } from './schema.ts'
 import { Sealing } from './sealing.ts'
+import type { Apply } from './trimmer.ts'
 import { Usage, zoneOf } from './usage.ts'
 import { UsageStore } from './usage-store.ts'
 import { Waiters } from './waiters.ts'
@@ -69,6 +72,7 @@ export type Parts = {
   sealing: Sealing
   waiters: Waiters
   foreground: Foreground
+  retention: Retention
   /** Of running jobs, 0…1: told, not kept. */
   progress: Map<string, number>
 }
@@ -76,7 +80,13 @@ export type Parts = {
 export const isProvisioned = (sql: SqlStorage): boolean =>
   sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'").toArray().length > 0
 
-export const openParts = (state: DurableObjectState, env: Env, now: number, founding?: Identity): Parts => {
+export const openParts = (
+  state: DurableObjectState,
+  env: Env,
+  now: number,
+  apply: Apply,
+  founding?: Identity,
+): Parts => {
   const { sql } = state.storage
   migrate(sql, state.storage, INSTANCE_MIGRATIONS, now)
   const admin = new AdminStore(sql)
@@ -122,7 +132,21 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     queueBound: () => queueBound({ identity }),
   })
   const lanes = new Lanes((lane) => env.LANE.getByName(`${identity.id}/${lane}`), lanesOf(jobs), now)
-  return {
+  const retention = new Retention(
+    {
+      sql,
+      bucket: env.ARTIFACTS,
+      identity,
+      jobs,
+      admin,
+      usage,
+      ambient: systemAmbient,
+      apply,
+      recordOf: (id) => readableRecord(parts, id),
+    },
+    founding !== undefined,
+  )
+  const parts: Parts = {
     identity,
     admin,
     jobs,
@@ -147,7 +171,19 @@ export const openParts = (state: DurableObjectState, env: Env, now: number, foun
     sealing: new Sealing(admin, books, lanes),
     waiters: new Waiters(),
     foreground,
+    retention,
     progress: new Map(),
+  }
+  return parts
+}
+
+/** Null where its row cannot be read. */
+const readableRecord = (parts: Parts, id: string): JobRecord | null => {
+  const row = parts.jobs.findReadable(id)
+  try {
+    return row && recordOf(parts, row, null, systemAmbient.now())
+  } catch {
+    return null // what should be JSON is none
   }
 }
 

@@ -1,10 +1,11 @@
 import type { JobRecord } from '../contract/job.ts'
 import { type Answered, toWire, type Wire } from '../contract/rpc.ts'
+import { jobExpiry } from '../core/retention.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
 import type { JobFilter, JobRow } from './job-rows.ts'
 import type { Parts } from './parts.ts'
-import { jobRecord, quotasOf } from './views.ts'
+import { hasImages, isoTime, jobRecord, quotasOf } from './views.ts'
 
 /** Jobs as clients read them. */
 
@@ -31,6 +32,19 @@ export const readJob = (
   return answer(parts, toWire(recordOf(parts, row, ahead, now)), now)
 }
 
+/**
+ * A job that is only in the archive any more; null where it is not there, or another project's. When its pictures go is told as
+ * the rules are now.
+ */
+export const readArchivedJob = async (parts: Parts, principal: Principal, id: string): Promise<JobRecord | null> => {
+  const record = await parts.retention.archives.read(id)
+  if (!record || (principal.project !== null && record.project !== principal.project)) return null
+  const { ended_at: endedAt, output } = record
+  const expiry =
+    endedAt !== null && hasImages(output) ? isoTime(parts.retention.artifacts.expiryOf(Date.parse(endedAt))) : null
+  return { ...record, artifacts_expire_at: expiry }
+}
+
 export const readJobs = (parts: Parts, principal: Principal, filter: JobFilter, now: number): Answered<JobRecords> => {
   const { project } = principal
   if (project !== null && filter.project !== undefined && filter.project !== project) {
@@ -52,11 +66,15 @@ const aheadOf = (parts: Parts, row: JobRow, bound: number): number => {
 
 export const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: number): JobRecord => {
   const progress = parts.progress.get(row.id) ?? 0
+  const { status, ended_at_ms: endedAtMs, discarded_at_ms: discardedAtMs } = row
+  const { retention } = parts
   return jobRecord(row, parts.jobs.attempts(row.id), {
     instance: parts.identity.id,
     progress,
     ahead,
     budgetStartMs: row.budget_scope === null ? null : (parts.accounts.windowOf(row.budget_scope, now)?.endMs ?? null),
+    expiresAtMs: jobExpiry({ status, endedAtMs, discardedAtMs }, retention.keep()),
+    artifactsExpireAtMs: endedAtMs === null ? null : retention.artifacts.expiryOf(endedAtMs),
     books: parts.books,
     now,
   })

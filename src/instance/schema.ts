@@ -207,6 +207,18 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
     `,
   },
   {
+    id: 7,
+    description: 'the archive of finished jobs',
+    // An object of the archive a row. Without a time it may be half written, or of a crash: nothing is read from it.
+    sql: `
+      CREATE TABLE archives (
+        last_id TEXT NOT NULL, name TEXT NOT NULL, first_id TEXT NOT NULL, jobs INTEGER NOT NULL, written_at_ms INTEGER,
+        PRIMARY KEY (last_id, name)
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX archives_age ON archives (written_at_ms);
+    `,
+  },
+  {
     id: 8,
     description: 'calls on the line; what a model of text used',
     sql: `

@@ -162,13 +162,15 @@ export class UsageStore {
     )
   }
 
-  dropHours(beforeMs: number): void {
-    this.#sql.exec(
+  /** Answers how many were dropped, of a bounded number. */
+  dropHours(beforeMs: number): number {
+    const dropped = this.#sql.exec(
       `DELETE FROM usage_hours WHERE (start_ms, project, model) IN
-         (SELECT start_ms, project, model FROM usage_hours WHERE start_ms < ? ORDER BY start_ms LIMIT ?)`,
+         (SELECT start_ms, project, model FROM usage_hours WHERE start_ms < ? ORDER BY start_ms LIMIT ?) RETURNING 1`,
       beforeMs,
       LIMITS.usageFoldRows,
     )
+    return dropped.toArray().length
   }
 
   #rows(query: string, ...bindings: (string | number)[]): UsageRow[] {

@@ -27,6 +27,9 @@ export type JobContext = {
   ahead: number | null
   /** When the budget that the job waits for has its next window; null where it waits for none, or none will come. */
   budgetStartMs: number | null
+  /** When the job may be trimmed, and when its pictures may be. */
+  expiresAtMs: number | null
+  artifactsExpireAtMs: number | null
   books: Books
   now: number
 }
@@ -82,10 +85,15 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
     created_at: isoTime(row.created_at_ms),
     started_at: isoTimeOrNull(row.started_at_ms),
     ended_at: isoTimeOrNull(row.ended_at_ms),
-    // Nothing is trimmed yet, so nothing expires.
-    expires_at: null,
+    expires_at: isoTimeOrNull(context.expiresAtMs),
+    artifacts_expire_at: hasImages(output) ? isoTimeOrNull(context.artifactsExpireAtMs) : null,
+    archived: false,
   }
 }
+
+/** Whether something of it is stored beside the row. */
+export const hasImages = (output: JobOutput | null): boolean =>
+  output !== null && 'images' in output && output.images.length > 0
 
 const usageOf = (row: JobRow, output: JobOutput | null): JobRecord['usage'] => {
   if (output && 'images' in output) return { images: output.images.length }

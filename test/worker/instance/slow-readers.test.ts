@@ -17,8 +17,9 @@ const tell = async (events: number): Promise<Site> => {
     const data = JSON.stringify({ message: 'x'.repeat(EVENT_BYTES) })
     for (let seq = 1; seq <= events; seq += 1)
       storage.sql.exec(
-        "INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, 'job_1', NULL, 'job.retrying', 0, ?)",
+        "INSERT INTO events (seq, job, project, type, at_ms, data) VALUES (?, 'job_1', NULL, 'job.retrying', ?, ?)",
         seq,
+        Date.now(),
         data,
       )
   })
