@@ -27,12 +27,8 @@ const lastCost = (): number => {
   const { tokens } = anthropic.stats().calls.at(-1) ?? { tokens: null }
   if (!tokens) throw new Error('nothing was billed')
   const { input, output, cacheRead, cacheWrite5m } = USD_PER_MTOK
-  return Math.ceil(
-    tokens.input * input +
-      tokens.output * output +
-      tokens.cacheRead * cacheRead +
-      tokens.cacheWrite5m * cacheWrite5m -
-      1e-6,
+  return Math.round(
+    tokens.input * input + tokens.output * output + tokens.cacheRead * cacheRead + tokens.cacheWrite5m * cacheWrite5m,
   )
 }
 
