@@ -66,7 +66,7 @@ test('a storm of faults and a kill -9 leave books that are right, calls that are
       const heard = await callOf(line, `t${number}`, number)
       told.push({ tag: `t${number}`, inFirstLife: bornInFirstLife, heard })
       // Nobody is there: the client comes back when somebody is.
-      if (heard.status === null && !inFirstLife) await until(() => up, Boolean)
+      if (heard.status === null && !up) await until(() => up, Boolean)
     }
   }
   let up = true
@@ -75,9 +75,9 @@ test('a storm of faults and a kill -9 leave books that are right, calls that are
     () => told.length,
     (count) => count >= CALLS_BEFORE_KILL,
   )
-  inFirstLife = false
   up = false
   await first.kill9()
+  inFirstLife = false
   const second = await startProduct({ state: first.state, env: { PORT: new URL(first.url).port } })
   up = true
   await Promise.all(storm)
@@ -109,7 +109,7 @@ test('a storm of faults and a kill -9 leave books that are right, calls that are
     )
     expect(micros(heard.usage?.cost_usd ?? 0), tag).toBe(cost)
     if (job?.status !== 'succeeded' && early) {
-      lost.push(tag)
+      lost.push(`${tag} ${job?.status ?? 'without a job'}`)
       continue
     }
     expect([tag, job?.status, micros(job?.cost_usd ?? 0)]).toEqual([tag, 'succeeded', cost])
