@@ -48,7 +48,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 
 /** What the scheduler reads out of a job's JSON columns. Costly, so only looked at after a turn has failed. */
 export const JSON_COLUMNS = {
-  input: jsonWhere(isRecord),
+  /** Null for a call on the line, whose words pass the Worker only. */
+  input: jsonWhere((value) => value === null || isRecord(value)),
   metadata: jsonWhere(isRecord),
   wishes: jsonWhere(
     (value) => isRecord(value) && Array.isArray(value['models']) && typeof value['maxAttempts'] === 'number',
