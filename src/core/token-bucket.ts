@@ -5,6 +5,9 @@
  * It is strict: in no window of the rate's length, wherever it begins, are more than `limit` tokens taken. A bucket that
  * holds `burst` tokens and is refilled every `interval` gives at most `burst - 1 + window / interval` in a window, so
  * the interval is `window / (limit - burst + 1)`.
+ *
+ * The provider counts calls as they arrive, and the way there takes now longer, now shorter: a first call that was slow and a
+ * last one that was quick would bring one too many into its window. So the window is kept a little longer than it is.
  */
 export type Rate = { limit: number; windowMs: number }
 
@@ -13,7 +16,10 @@ export const burstOf = (rate: Rate): number => Math.max(1, Math.floor(rate.limit
 
 /** Whole 1024ths of a ms, rounded up: a double adds these to a time exactly, so rounding never gives a token away. */
 export const intervalOf = (rate: Rate): number =>
-  Math.ceil((rate.windowMs * 1024) / (rate.limit - burstOf(rate) + 1)) / 1024
+  Math.ceil(((rate.windowMs + jitterOf(rate)) * 1024) / (rate.limit - burstOf(rate) + 1)) / 1024
+
+/** By how much two calls may differ in their time to the provider, in ms: a hundredth of the window, a second at most. */
+const jitterOf = (rate: Rate): number => Math.min(rate.windowMs / 100, 1000)
 
 /** The farthest that `limit` tokens put off a full bucket, in ms: about a window. */
 export const reachOf = (rate: Rate): number => rate.limit * intervalOf(rate)

@@ -48,8 +48,8 @@ export const startAnthropicHere = async () => {
 export const provisionLine = async (
   product: { url: string },
   providers: Record<string, { url: string; limits?: Record<string, number>; settings?: Record<string, unknown> }>,
+  instance = 'line',
 ): Promise<Line> => {
-  const instance = 'line'
   const base = `/v1/instances/${instance}`
   const root = api(product.url)
   await root.ask('POST', '/v1/instances', { id: instance })

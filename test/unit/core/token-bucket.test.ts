@@ -115,13 +115,22 @@ describe('token bucket', () => {
     )
   })
 
-  test('a limit of one gives exactly one token a window, to the millisecond', () => {
+  test('a limit of one gives one token a window, and a hundredth of the window later: calls differ on their way', () => {
     const rate = { limit: 1, windowMs: 60_000 }
     let fullAtMs = takeToken(0, rate, EPOCH)
     for (let n = 1; n <= 5; n += 1) {
-      expect(nextTokenAt(fullAtMs, rate, EPOCH + (n - 1) * 60_000 + 1)).toBe(EPOCH + n * 60_000)
-      fullAtMs = takeToken(fullAtMs, rate, EPOCH + n * 60_000)
+      expect(nextTokenAt(fullAtMs, rate, EPOCH + (n - 1) * 60_600 + 1)).toBe(EPOCH + n * 60_600)
+      fullAtMs = takeToken(fullAtMs, rate, EPOCH + n * 60_600)
     }
+  })
+
+  test('a first call that is half a second late makes no 61st of a minute', () => {
+    const rate = { limit: 60, windowMs: 60_000 }
+    const bucket: Bucket = { fullAtMs: 0, grants: [] }
+    for (let now = EPOCH; now < EPOCH + 130_000; now = Math.ceil(nextTokenAt(bucket.fullAtMs, rate, now)))
+      takeAll(bucket, rate, now)
+    const arrivals = bucket.grants.map((at) => (at === EPOCH ? at + 500 : at))
+    expect(mostInAWindow(arrivals, rate.windowMs)).toBe(60)
   })
 
   test('the announced time is honest: a token is there then, and not a microsecond before', () => {
