@@ -95,6 +95,13 @@ test('failures, retries, fallbacks, cancels and kill -9 never make a budget spen
         .call('POST', `${base}/jobs/${id}/cancel`)
         .catch(() => null)
   }
+  // One of every trouble while there is room for it: of what the crashes leave of the budget, chance would choose.
+  for (const i of TROUBLE.keys()) await submit(i)
+  const first = await until(
+    () => allJobs(users(), base),
+    (all) => all.every(isOver),
+  )
+  expect(new Set(first.flatMap(({ attempts }) => attempts.map(({ outcome }) => outcome))).size).toBeGreaterThan(3)
   for (let round = 0; round < 3; round += 1) {
     const asked = emulator.stats().requests
     let isOver = false
@@ -129,6 +136,4 @@ test('failures, retries, fallbacks, cancels and kill -9 never make a budget spen
   )
   // On a busy machine much of the budget goes to what the crashes left unknown.
   expect(emulator.stats().accepted).toBeGreaterThan(3)
-  const outcomes = new Set(jobs.flatMap(({ attempts }) => attempts.map(({ outcome }) => outcome)))
-  expect(outcomes.size).toBeGreaterThan(3)
 })

@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Credential, ProviderView } from '../../../src/contract/instance.ts'
+import { intervalOf } from '../../../src/core/token-bucket.ts'
 import { Lane } from '../../../src/job/lane.ts'
 import {
   instanceStub,
@@ -82,6 +83,7 @@ describe('limits of a credential', () => {
     const now = clock.freeze()
     await patch('main', { limits: { requests_per_minute: 6 } })
     await addSecond({ limits: { requests_per_minute: 3 } })
+    const waitMs = intervalOf({ limit: 6, windowMs: 60_000 })
     const jobs = [await site.begin(), await site.begin()]
     for (const { id } of jobs) await site.ended(id)
     expect(new Set(provider.accepted.map(({ secret }) => secret))).toEqual(new Set([PROVIDER_SECRET, SECOND_SECRET]))
@@ -90,9 +92,9 @@ describe('limits of a credential', () => {
       position: 1,
       waiting_for: 'provider_rate',
       limit: `${NAME}:main`,
-      estimated_start_at: new Date(now + 10_000).toISOString(),
+      estimated_start_at: new Date(now + waitMs).toISOString(),
     })
-    clock.advance(9_999)
+    clock.advance(waitMs - 1)
     await ring()
     expect(provider.calls.generate).toBe(2)
     clock.advance(1)

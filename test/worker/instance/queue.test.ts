@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/contract/job.ts'
+import { intervalOf } from '../../../src/core/token-bucket.ts'
 import { instanceStub, jobRequest, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
@@ -106,18 +107,20 @@ describe('requests per minute', () => {
   test('the next one goes out in the very millisecond in which it may, and the waiting job tells which that is', async () => {
     const clock = movableClock()
     const now = clock.freeze()
-    // Six a minute have no burst: one each ten seconds.
+    // Six a minute have no burst: one each ten seconds, and a tenth for the way there.
+    const waitMs = intervalOf({ limit: 6, windowMs: 60_000 })
+    expect(waitMs).toBe(10_100)
     const site = await openSite('prod', { limits: { requests_per_minute: 6 } })
     const [first, second] = [await site.begin(), await site.begin()]
     await site.ended(first.id)
-    const at = new Date(now + 10_000).toISOString()
+    const at = new Date(now + waitMs).toISOString()
     expect((await site.job(second.id)).queue).toEqual({
       position: 1,
       waiting_for: 'provider_rate',
       limit: LIMIT,
       estimated_start_at: at,
     })
-    clock.advance(9_999)
+    clock.advance(waitMs - 1)
     await ring()
     expect(provider.calls.generate).toBe(1)
     clock.advance(1)
@@ -157,7 +160,7 @@ describe('requests per minute', () => {
     await ring()
     expect((await site.job(second.id)).queue?.waiting_for).toBe('provider_rate')
     expect(provider.calls.generate).toBe(1)
-    clock.advance(5_000)
+    clock.advance(intervalOf({ limit: 6, windowMs: 60_000 }) - 5_000)
     await ring()
     expect((await site.ended(second.id)).status).toBe('succeeded')
   })
