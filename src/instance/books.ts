@@ -4,7 +4,7 @@ import type { Status } from '../contract/job.ts'
 import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules, release } from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
 import { type CredentialUse, initialUse } from '../core/credential-use.ts'
-import { emptyOrder, type QueueOrder, restoreTags, type WaitingClass } from '../core/fair-queue.ts'
+import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { UPSTREAMS } from '../providers/upstreams.ts'
@@ -270,22 +270,11 @@ export class Books {
     return sum
   }
 
-  /** Classes with jobs that could start, models in `blocked` left out. */
-  waitingClasses(provider: string, blocked: ReadonlySet<string>): WaitingClass[] {
-    const priorities = new Set<number>()
-    for (const [model, counts] of this.ready(provider)) {
-      if (!blocked.has(model)) for (const priority of counts.keys()) priorities.add(priority)
-    }
-    return [...priorities].map((priority) => ({
-      priority,
-      oldestAtMs: this.#oldestMinute(provider, priority) * MINUTE_MS,
-    }))
-  }
-
-  #oldestMinute(provider: string, priority: number): number {
+  /** Since when the oldest waits that could start, to the minute, in ms since the epoch. */
+  oldestAtMs(provider: string, priority: number): number {
     let oldest = Number.POSITIVE_INFINITY
     for (const minute of this.#since.get(`${provider} ${priority}`)?.keys() ?? []) oldest = Math.min(oldest, minute)
-    return oldest
+    return oldest * MINUTE_MS
   }
 
   live(provider: string, status: Status): number {

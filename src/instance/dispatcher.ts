@@ -10,14 +10,13 @@ import { type CredentialRow, sealOf } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
 import type { JobRow } from './job-rows.ts'
 import { type Desk, type Transitions, wishesOf } from './transitions.ts'
+import { WaitingLines } from './waiting-lines.ts'
 
 /** Waiting jobs read in one query. */
 const ROWS_AT_ONCE = 64
 
-/** What a job that cannot start now holds up: nothing but itself, all jobs of its model, or all of its provider. */
-type Started =
-  | { started: true }
-  | { started: false; holdsUp: 'nobody' | 'job' | 'model' | 'provider'; untilMs: number | null }
+/** Whom a job that cannot start now holds up: nobody else, all jobs of its model, or all of its provider. */
+type Started = { started: true } | { started: false; holdsUp: 'nobody' | 'model' | 'provider'; untilMs: number | null }
 
 /** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
 export class Dispatcher {
@@ -45,25 +44,24 @@ export class Dispatcher {
     const { books } = this.#desk
     const setup = books.setups.get(provider)
     if (!setup?.enabled || books.ready(provider).size === 0 || this.#roomOf(provider) < 1) return null
-    const heads = new Heads(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
-    const blocked = new Set<string>()
+    const lines = new WaitingLines(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
     let wakeAt: number | null = null
     let started = false
     for (let looked = 0; looked < LIMITS.claimsPerTurn; looked += 1) {
-      const priority = nextClass(books.order(provider), books.waitingClasses(provider, blocked), now)
-      const row = priority === null ? null : heads.first(priority, blocked)
-      if (!row) return wakeAt
+      const priority = nextClass(books.order(provider), lines.classes(), now)
+      if (priority === null) return wakeAt
+      const row = lines.first(priority)
+      // Other classes may still have some.
+      if (!row) continue
       const outcome = this.#start(row, now)
       if (outcome.started) {
         started = true
-        heads.take(row)
         serveJob(books.order(provider), row.priority, row.tag)
-      } else if (outcome.holdsUp === 'provider') return earliest(wakeAt, outcome.untilMs)
-      else if (outcome.holdsUp === 'nobody') heads.take(row)
-      else {
-        wakeAt = earliest(wakeAt, outcome.untilMs)
-        if (outcome.holdsUp === 'model' || !heads.skip(row)) blocked.add(row.model)
-      }
+      } else wakeAt = earliest(wakeAt, outcome.untilMs)
+      const holdsUp = outcome.started ? 'nobody' : outcome.holdsUp
+      if (holdsUp === 'provider') return wakeAt
+      if (holdsUp === 'model') lines.close(row.model)
+      else lines.pass(row)
     }
     return started ? now : wakeAt
   }
@@ -86,7 +84,7 @@ export class Dispatcher {
     const picked = owner
       ? pickOwner(books, owner, row.tokens, now)
       : pickCredential(books, row.provider, row.tokens, now, ambient.random())
-    if (!picked.credential) return { started: false, holdsUp: owner ? 'job' : 'provider', untilMs: picked.untilMs }
+    if (!picked.credential) return { started: false, holdsUp: owner ? 'nobody' : 'provider', untilMs: picked.untilMs }
     const { credential } = picked
     const breakerName = books.limiter(row.provider)
     const probe = refText({ job: row.id, attempt: row.attempt + 1 })
@@ -214,51 +212,3 @@ const leftOfMaxCost = (row: JobRow): number | null => {
   const { maxCostMicros } = wishesOf(row)
   return maxCostMicros === null ? null : Math.max(0, maxCostMicros - row.spent_micros)
 }
-
-/** The first waiting jobs of each model and priority, read in pieces and only where they are asked for. */
-class Heads {
-  readonly #desk: Desk
-  readonly #provider: string
-  readonly #piece: number
-  readonly #known = new Map<string, JobRow[]>()
-  readonly #skipped = new Set<string>()
-
-  constructor(desk: Desk, provider: string, piece: number) {
-    this.#desk = desk
-    this.#provider = provider
-    this.#piece = piece
-  }
-
-  /** The job with the lowest tag in a class, over the models that are not blocked. */
-  first(priority: number, blocked: ReadonlySet<string>): JobRow | null {
-    let best: JobRow | null = null
-    for (const [model, counts] of this.#desk.books.ready(this.#provider)) {
-      if (blocked.has(model) || !counts.has(priority)) continue
-      const head = this.#head(model, priority)
-      if (head && (!best || head.tag < best.tag || (head.tag === best.tag && head.id < best.id))) best = head
-    }
-    return best
-  }
-
-  take(row: JobRow): void {
-    const rows = this.#known.get(keyOf(row.model, row.priority))
-    rows?.splice(rows.indexOf(row), 1)
-    // Read anew when used up: what was claimed is no longer in the queue.
-    if (rows?.length === 0) this.#known.delete(keyOf(row.model, row.priority))
-  }
-
-  /** Leaves a job out of this turn. False where nothing that was read stands behind it. */
-  skip(row: JobRow): boolean {
-    this.#skipped.add(row.id)
-    return this.#head(row.model, row.priority) !== null
-  }
-
-  #head(model: string, priority: number): JobRow | null {
-    const key = keyOf(model, priority)
-    const rows = this.#known.get(key) ?? this.#desk.jobs.heads(model, priority, this.#piece)
-    this.#known.set(key, rows)
-    return rows.find((row) => !this.#skipped.has(row.id)) ?? null
-  }
-}
-
-const keyOf = (model: string, priority: number): string => `${model} ${priority}`

@@ -103,6 +103,30 @@ describe('limits of a credential', () => {
     expect(provider.accepted.at(-1)?.secret).toBe(PROVIDER_SECRET)
   })
 
+  test('jobs that go on with a credential without room hold up nobody behind them, however many they are', async () => {
+    const clock = movableClock()
+    const now = clock.freeze()
+    await site.send('PUT', '/providers/ideogram', { json: { limits: { concurrency: 2 } } })
+    await patch('main', { limits: { requests_per_minute: 1 } })
+    await site.ended((await site.begin()).id)
+    await addSecond()
+    const later = { not_before: new Date(now + 1_000).toISOString() }
+    const bound = await Promise.all(Array.from({ length: 5 }, () => site.begin(later)))
+    // As an attempt with that credential leaves them that has begun something at the provider.
+    const waiting = "FROM jobs WHERE status = 'scheduled'"
+    await rowsOf(
+      'prod',
+      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome)
+       SELECT id, 1, model, 'main', 1, 'first choice', created_at_ms, created_at_ms, 'artifact_failed' ${waiting} RETURNING job`,
+    )
+    await rowsOf('prod', `UPDATE jobs SET attempt = 1, resume = '{}' WHERE id IN (SELECT id ${waiting}) RETURNING id`)
+    await evictDurableObject(instanceStub('prod'))
+    clock.advance(1_000)
+    await ring()
+    expect((await site.ended((await site.begin()).id)).status).toBe('succeeded')
+    for (const { id } of bound) expect((await site.job(id)).status).toBe('queued')
+  })
+
   test('are kept over a restart of the actor', async () => {
     const clock = movableClock()
     clock.freeze()

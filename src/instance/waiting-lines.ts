@@ -1,0 +1,71 @@
+import type { WaitingClass } from '../core/fair-queue.ts'
+import type { JobRow } from './job-rows.ts'
+import type { Desk } from './transitions.ts'
+
+/** What is read of a line and not yet passed, and behind whom to read on. */
+type Line = { rows: JobRow[]; last: JobRow | null }
+
+/**
+ * The waiting jobs of one provider during one turn: a line for each model and priority, read in pieces and only where it is
+ * asked for. Whom the turn has passed, started or not, it does not meet again.
+ */
+export class WaitingLines {
+  readonly #desk: Desk
+  readonly #provider: string
+  readonly #piece: number
+  readonly #lines = new Map<string, Line>()
+  readonly #closed = new Set<string>()
+
+  /** `piece`: rows read at once. */
+  constructor(desk: Desk, provider: string, piece: number) {
+    this.#desk = desk
+    this.#provider = provider
+    this.#piece = piece
+  }
+
+  /** Priorities at which somebody may still wait. */
+  classes(): WaitingClass[] {
+    const { books } = this.#desk
+    const priorities = new Set<number>()
+    for (const [model, counts] of books.ready(this.#provider))
+      for (const priority of counts.keys()) if (this.#isOpen(model, priority)) priorities.add(priority)
+    return [...priorities].map((priority) => ({ priority, oldestAtMs: books.oldestAtMs(this.#provider, priority) }))
+  }
+
+  /** The job of a class with the lowest tag; null where all were passed. */
+  first(priority: number): JobRow | null {
+    let best: JobRow | null = null
+    for (const [model, counts] of this.#desk.books.ready(this.#provider)) {
+      if (!counts.has(priority) || !this.#isOpen(model, priority)) continue
+      const head = this.#head(model, priority)
+      if (!head) this.#closed.add(keyOf(model, priority))
+      else if (!best || head.tag < best.tag || (head.tag === best.tag && head.id < best.id)) best = head
+    }
+    return best
+  }
+
+  /** The head of its line goes: whoever stands behind it is the first now. */
+  pass({ model, priority }: JobRow): void {
+    const line = this.#lines.get(keyOf(model, priority))
+    if (line) line.last = line.rows.shift() ?? line.last
+  }
+
+  /** Nobody of this model can start in this turn. */
+  close(model: string): void {
+    this.#closed.add(model)
+  }
+
+  #isOpen(model: string, priority: number): boolean {
+    return !this.#closed.has(model) && !this.#closed.has(keyOf(model, priority))
+  }
+
+  #head(model: string, priority: number): JobRow | null {
+    const key = keyOf(model, priority)
+    const line = this.#lines.get(key) ?? { rows: [], last: null }
+    this.#lines.set(key, line)
+    if (line.rows.length === 0) line.rows = this.#desk.jobs.heads(model, priority, this.#piece, line.last)
+    return line.rows[0] ?? null
+  }
+}
+
+const keyOf = (model: string, priority: number): string => `${model} ${priority}`
