@@ -3,10 +3,12 @@ import type { Fault } from '../contract/fault.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
+import { AttemptStore } from './attempt-store.ts'
 import { JobCensus } from './job-census-store.ts'
+import { JobPages } from './job-pages-store.ts'
 import {
   type AttemptClose,
-  AttemptRow,
+  type AttemptRow,
   CarefulRow,
   CHANGING,
   COLUMNS,
@@ -23,12 +25,9 @@ import {
 } from './job-rows.ts'
 import { Unreadable } from './unreadable.ts'
 
-/** All SQL about jobs, their attempts and idempotency keys. Rows are parsed where they are read. */
-
-/** Rows looked at for one page of a filtered list: a filter that matches little must not scan millions in one turn. */
-const SCAN = 5_000
-
 /**
+ * The jobs, as rows that are parsed where they are read.
+ *
  * Rows that a transaction touches are read once and written once: `save` and its like change them in memory, `flush` writes
  * what has changed, and any query that looks for rows flushes first. Rows of running jobs stay in memory between
  * transactions, so that an attempt's end reads nothing.
@@ -39,6 +38,8 @@ export class JobStore {
   careful = false
   readonly census: JobCensus
   readonly #sql: SqlStorage
+  readonly #attempts: AttemptStore
+  readonly #pages: JobPages
   /** Rows of running jobs, and those that the last transaction touched. */
   readonly #rows = new Map<string, JobRow>()
   readonly #changed = new Set<string>()
@@ -50,6 +51,8 @@ export class JobStore {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
+    this.#attempts = new AttemptStore(sql)
+    this.#pages = new JobPages(sql, this.unreadable)
     this.census = new JobCensus(sql, () => this.flush())
   }
 
@@ -262,29 +265,20 @@ export class JobStore {
   closeAttempt(job: string, number: number, end: AttemptClose): void {
     const open = readOpenAttempt(this.find(job)?.open_attempt ?? null)
     if (open?.number !== number) return
-    this.#insertAttempt(job, open, end)
+    this.#attempts.insert(job, open, end)
     this.#change(job, { open_attempt: null })
   }
 
   /** The numbers of the others stay as they are, so that what is left out can be seen. */
   forgetAttempt(job: string, number: number): void {
-    this.#sql.exec('DELETE FROM attempts WHERE job = ? AND number = ?', job, number)
+    this.#attempts.delete(job, number)
   }
 
   /** In order, the one that runs last. */
   attempts(job: string): AttemptRow[] {
     const row = this.find(job)
     const open = openAttemptOf(row)
-    const ended =
-      row && row.attempt <= (open ? 1 : 0)
-        ? []
-        : this.#sql
-            .exec('SELECT * FROM attempts WHERE job = ? ORDER BY number', job)
-            .toArray()
-            .flatMap((attempt) => {
-              const parsed = v.safeParse(AttemptRow, attempt)
-              return parsed.success ? [parsed.output] : []
-            })
+    const ended = row && row.attempt <= (open ? 1 : 0) ? [] : this.#attempts.ofJob(job)
     return open ? [...ended, open] : ended
   }
 
@@ -327,7 +321,7 @@ export class JobStore {
         costMicros: null,
         fault: problem,
       } as const
-      this.#insertAttempt(id, open, end)
+      this.#attempts.insert(id, open, end)
       this.#sql.exec('UPDATE jobs SET open_attempt = NULL WHERE id = ?', id)
     }
     return aside
@@ -359,46 +353,8 @@ export class JobStore {
 
   /** Newest first. `next` is the id to go on before, or null at the end; a filtered page may be short and still have one. */
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
-    const before = filter.before ?? 'job_~'
-    if (filter.batch !== undefined) return this.#listBatch(filter.batch, before, filter)
-    // The inner query stays a co-routine, so its order holds and no more is read than the page needs.
-    const { rows, cutAt } = this.#page(
-      CarefulRow,
-      `SELECT * FROM (SELECT * FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
-       WHERE (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR project = ?5) LIMIT ?6`,
-      before,
-      SCAN,
-      filter.status ?? null,
-      filter.type ?? null,
-      filter.project ?? null,
-      filter.limit + 1,
-    )
-    if (rows.length > filter.limit)
-      return { rows: rows.slice(0, filter.limit), next: rows[filter.limit - 1]?.id ?? null }
-    if (cutAt !== null) return { rows, next: cutAt }
-    const [scanned] = this.#sql.exec(
-      'SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?',
-      before,
-      SCAN - 1,
-    )
-    return { rows, next: scanned ? v.parse(v.object({ id: v.string() }), scanned).id : null }
-  }
-
-  /** A batch has few jobs, all under one index entry: only long texts make a page short. */
-  #listBatch(batch: string, before: string, filter: JobFilter): { rows: JobRow[]; next: string | null } {
-    const { rows, cutAt } = this.#page(
-      this.careful ? CarefulRow : JobRow,
-      `SELECT * FROM jobs WHERE batch = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR type = ?4)
-       AND (?5 IS NULL OR project = ?5) ORDER BY id DESC LIMIT ?6`,
-      batch,
-      before,
-      filter.status ?? null,
-      filter.type ?? null,
-      filter.project ?? null,
-      filter.limit + 1,
-    )
-    const page = rows.slice(0, filter.limit)
-    return { rows: page, next: rows.length > filter.limit ? (page.at(-1)?.id ?? null) : cutAt }
+    this.flush()
+    return this.#pages.read(filter)
   }
 
   /** Rows that a transaction is going to change: kept, so that they are not read again. */
@@ -415,50 +371,12 @@ export class JobStore {
     this.#changed.add(id)
   }
 
-  #insertAttempt(job: string, open: OpenAttempt, end: AttemptClose): void {
-    this.#sql.exec(
-      `INSERT INTO attempts (job, number, model, credential, secret, reason, started_at_ms, ended_at_ms, outcome,
-         provider_request_id, cost_micros, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      job,
-      open.number,
-      open.model,
-      open.credential,
-      open.secret,
-      open.reason,
-      open.started_at_ms,
-      end.at,
-      end.outcome,
-      end.providerRequestId,
-      end.costMicros,
-      end.fault ? JSON.stringify(end.fault) : null,
-    )
-  }
-
   #create(row: JobRow): void {
     this.#sql.exec(INSERT, ...COLUMNS.map((column) => row[column]))
   }
 
   #write(row: JobRow): void {
     this.#sql.exec(UPDATE, ...CHANGING.map((column) => row[column]), row.id)
-  }
-
-  /** Where the JSON columns are read too. */
-  /** Rows of a page, as many as fit into memory; `cutAt` is the id of the last that was read, where there may be more. */
-  #page(
-    schema: typeof JobRow | typeof CarefulRow,
-    query: string,
-    ...bindings: (string | number | null)[]
-  ): { rows: JobRow[]; cutAt: string | null } {
-    this.flush()
-    const read: Record<string, SqlStorageValue>[] = []
-    let characters = 0
-    for (const row of this.#sql.exec(query, ...bindings)) {
-      read.push(row)
-      characters += String(row['input']).length + String(row['output'] ?? '').length
-      if (characters > LIMITS.jobsPageCharacters) break
-    }
-    const rows = this.unreadable.readable(schema, read)
-    return { rows, cutAt: characters > LIMITS.jobsPageCharacters ? String(read.at(-1)?.['id']) : null }
   }
 
   #select(query: string, ...bindings: (string | number | null)[]): JobRow[] {
