@@ -16,6 +16,7 @@ import { DeadLetterStore } from './dead-letter-store.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { EventStore } from './event-store.ts'
 import { Foreground } from './foreground.ts'
+import { Hooks } from './hooks.ts'
 import { IdempotencyStore } from './idempotency-store.ts'
 import { InstanceLog } from './instance-log.ts'
 import { JobStore } from './job-store.ts'
@@ -35,6 +36,7 @@ import { Sealing } from './sealing.ts'
 import type { Apply } from './trimmer.ts'
 import { Usage, zoneOf } from './usage.ts'
 import { UsageStore } from './usage-store.ts'
+import type { Vault } from './vault.ts'
 import { Waiters } from './waiters.ts'
 
 /** What the instance is, kept in its own database. */
@@ -72,6 +74,7 @@ export type Parts = {
   sealing: Sealing
   waiters: Waiters
   foreground: Foreground
+  hooks: Hooks
   retention: Retention
   /** Of running jobs, 0…1: told, not kept. */
   progress: Map<string, number>
@@ -80,13 +83,10 @@ export type Parts = {
 export const isProvisioned = (sql: SqlStorage): boolean =>
   sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'").toArray().length > 0
 
-export const openParts = (
-  state: DurableObjectState,
-  env: Env,
-  now: number,
-  apply: Apply,
-  founding?: Identity,
-): Parts => {
+/** What the parts are made of, and what they reach out to. */
+export type World = { state: DurableObjectState; env: Env; vault: Vault; apply: Apply }
+
+export const openParts = ({ state, env, vault, apply }: World, now: number, founding?: Identity): Parts => {
   const { sql } = state.storage
   migrate(sql, state.storage, INSTANCE_MIGRATIONS, now)
   const admin = new AdminStore(sql)
@@ -171,6 +171,7 @@ export const openParts = (
     sealing: new Sealing(admin, books, lanes),
     waiters: new Waiters(),
     foreground,
+    hooks: new Hooks(books, vault, env.ALLOW_PRIVATE_UPSTREAMS === 'true'),
     retention,
     progress: new Map(),
   }

@@ -34,7 +34,7 @@ type Bench = { parts: Parts; vault: Vault; step(): Promise<number | null>; sql: 
 const withBothKeys = <T>(act: (bench: Bench) => Promise<T>): Promise<T> =>
   runInDurableObject(instanceStub('prod'), async (_instance, state) => {
     const vault = createVault(`${NEW_KEY},${OLD_KEY}`)
-    const parts = openParts(state, env, Date.now(), async (operation) => operation())
+    const parts = openParts({ state, env, vault, apply: async (operation) => operation() }, Date.now())
     parts.books.keyIds = await vault.keyIds()
     const apply = async (operation: () => void) => state.storage.transactionSync(operation)
     return act({ parts, vault, step: () => parts.sealing.step(vault, apply), sql: state.storage.sql })

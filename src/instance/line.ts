@@ -1,0 +1,69 @@
+import { ok, type Result, refuse } from '../contract/fault.ts'
+import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
+import type { AttemptRef } from '../contract/rpc.ts'
+import { LIMITS } from '../limits.ts'
+import type { Principal } from './access.ts'
+import { systemAmbient } from './ambient.ts'
+import { callEnded, endCall, giveUpCall, retryAfterOf, takeCall } from './calls.ts'
+import type { Engine } from './engine.ts'
+import type { Parts } from './parts.ts'
+
+/** Calls whose caller waits on the line: each waits for its turn here, and gives up when its time is over. */
+
+/** The call's first attempt, once it may begin; until then its caller waits in the queue like any job. */
+export const openOnLine = async (
+  engine: Engine,
+  parts: Parts,
+  principal: Principal,
+  requestId: string,
+  call: OpenCall,
+): Promise<Result<Opening>> => {
+  const id = systemAmbient.id('job')
+  const turn = parts.foreground.expect(id)
+  const taken = await engine
+    .apply(() => takeCall(parts, principal, requestId, id, call))
+    .catch((error: unknown) => {
+      parts.foreground.over(id)
+      throw error
+    })
+  if (!taken.ok) {
+    parts.foreground.over(id)
+    return taken
+  }
+  const waitMs = Math.min(call.waitMs, call.deadlineS * 1000)
+  const opening = (await turn.within(waitMs)) ?? (await giveUp(engine, parts, id))
+  if (opening) return ok(opening)
+  return refuse('rate_limited', 'The limits of this instance let no call begin in time.', {
+    retryAfterMs: retryAfterOf(parts, call, systemAmbient.now()),
+  })
+}
+
+/** An attempt has ended: the next one, when its turn has come, or how the call ended. */
+export const closeOnLine = async (engine: Engine, parts: Parts, ref: AttemptRef, end: CallEnd): Promise<CallNext> => {
+  // Waited for before it can begin: a fallback may begin in the transaction that ends the attempt before it.
+  const turn = parts.foreground.expect(ref.job)
+  await engine
+    .apply(() => endCall(parts, ref, end))
+    .catch((error: unknown) => {
+      turn.tell(null)
+      throw error
+    })
+  const waitMs = Math.max(0, end.waitMs ?? LIMITS.backoffMaxMs)
+  const next = callEnded(parts, ref.job) ? null : await turn.within(waitMs)
+  const ended = callEnded(parts, ref.job)
+  const opening = next ?? (ended ? null : await giveUp(engine, parts, ref.job))
+  if (opening) return { next: 'attempt', opening }
+  parts.foreground.over(ref.job)
+  // Given up here, it was canceled by nobody: its caller is told of the failure that it has met.
+  return ended ?? { next: 'end', fault: null, costMicros: null }
+}
+
+/** Nobody waits for the call any more; where its attempt began in this very moment, it is answered all the same. */
+const giveUp = async (engine: Engine, parts: Parts, id: string): Promise<Opening | null> => {
+  const late = parts.foreground.takeUndelivered(id)
+  if (late) return late
+  await engine.apply(() => {
+    if (!parts.foreground.hasUndelivered(id)) giveUpCall(parts, id)
+  })
+  return parts.foreground.takeUndelivered(id)
+}
