@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Log, LogLevel, Miniflare } from 'miniflare'
 import { startPlain } from './plain-workerd.ts'
 import { startChild } from './processes.ts'
-import { PROVIDER_PATH } from './provider.ts'
+import { TEXT_PATH } from './provider.ts'
 
 /** The bare limit (workers/bare.js) on miniflare or on plain workerd. Run as a process, this file hosts it on miniflare. */
 
@@ -21,7 +21,7 @@ export const startBarePlain = ({ state, providerUrl, concurrency }: Place): Prom
     modules: { 'bare.js': source() },
     compatibilityDate: COMPATIBILITY_DATE,
     actors: ACTORS,
-    text: { PROVIDER_URL: providerUrl + PROVIDER_PATH },
+    text: { PROVIDER_URL: providerUrl + TEXT_PATH },
     json: { CONCURRENCY: concurrency },
     state,
   })
@@ -52,7 +52,7 @@ const host = async ({ state, providerUrl, concurrency }: Place): Promise<void> =
           env: {
             HUB: { type: 'durable-object', worker: 'bare', exportName: ACTORS.HUB },
             LANE: { type: 'durable-object', worker: 'bare', exportName: ACTORS.LANE },
-            PROVIDER_URL: { type: 'text', value: providerUrl + PROVIDER_PATH },
+            PROVIDER_URL: { type: 'text', value: providerUrl + TEXT_PATH },
             CONCURRENCY: { type: 'json', value: concurrency },
           },
           exports: Object.fromEntries(objects),

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { type JobFigures, runJobs, sizeFor } from './jobs.ts'
-import { addTenant, endings, rootClient, startProduct } from './product.ts'
+import { addTenant, allSucceeded, rootClient, startProduct } from './product.ts'
 import type { Section } from './section.ts'
 import { median, number, ratio, table, withSpread } from './statistics.ts'
 import { CONCURRENCY, type Target, type World } from './world.ts'
@@ -20,7 +20,7 @@ export const measureBooks = async (world: World, rounds: number, seconds: number
     [WITHOUT, 'free'],
     [WITH, 'bound'],
   ] as const) {
-    const tenant = await addTenant(product, id, provider.url, CONCURRENCY, { project: 'bench' })
+    const tenant = await addTenant(product, id, 'text', provider.url, CONCURRENCY, { project: 'bench' })
     if (name === WITH)
       for (const [scope, window] of [
         ['instance', 'month'],
@@ -40,12 +40,7 @@ export const measureBooks = async (world: World, rounds: number, seconds: number
       submits: [],
       job: { url: product.url, request: tenant.submit },
       unfinished: async () => tenant.unfinished(),
-      verify: () => {
-        const ended = endings(state, id)
-        if (Object.keys(ended).some((status) => status !== 'succeeded'))
-          throw new Error(`jobs did not succeed: ${JSON.stringify(ended)}`)
-      },
-      isWithoutStoring: false,
+      verify: () => allSucceeded(state, id),
     })
   }
   const figures = new Map<string, JobFigures>()

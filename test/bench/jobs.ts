@@ -68,19 +68,8 @@ const report = (targets: Target[], figures: Map<string, JobFigures>): Section =>
     text: table([['', 'jobs/s', 'CPU us', 'submit ms', 'of bare', 'of BullMQ always'], ...rows]),
     notes: [
       'CPU us: user and system time of server processes (runtime and Node, or application and database) for one job',
-      'the product also downloads, checks and stores a picture for each job; the bare limit and the peers do not',
-      ...storingShare(figures),
+      'each job is one call of a chat; with pictures the product also downloads, checks and stores one, the others do not',
     ],
     data: Object.fromEntries(figures),
   }
 }
-
-const storingShare = (figures: Map<string, JobFigures>): string[] =>
-  ['miniflare', 'workerd'].flatMap((on) => {
-    const whole = figures.get(`product on ${on}`)
-    const part = figures.get(`product, storing left out on ${on}`)
-    if (!whole || !part) return []
-    const share = 100 * (1 - median(part.cpuUs) / median(whole.cpuUs))
-    const time = 100 * (1 - median(whole.perSecond) / median(part.perSecond))
-    return [`storing the picture, on ${on}: ${number(share)}% of the CPU of a job, ${number(time)}% of its time`]
-  })

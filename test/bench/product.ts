@@ -1,12 +1,14 @@
-import { cpSync, globSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { build } from '../../src/cli/build.ts'
 import { createClient } from '../../src/cli/client.ts'
-import { ROOT } from '../../src/cli/command.ts'
+import { startServer } from '../../src/cli/server.ts'
 import { startPlain } from './plain-workerd.ts'
+import { CHAT, providerBase } from './provider.ts'
 import { writeRequest } from './wire.ts'
 
-/** The product as `npm start` serves it, the same bundle on plain workerd, and each without the part that stores pictures. */
+/** The product as `npm start` serves it, and the same bundle on plain workerd. */
 
 /** Public on purpose: they open nothing but a bench. */
 const ROOT_KEY = 'root-key-of-the-bench-0123456789abcdef'
@@ -15,48 +17,13 @@ const VARS = { ROOT_KEY, MASTER_KEY, ALLOW_PRIVATE_UPSTREAMS: 'true' }
 
 export type Product = { url: URL; state: string; pids: number[]; stop: () => Promise<unknown> }
 
-/** The folder whose sources are served: the repository, or a copy of it. */
-export type Sources = string
-export const AS_IT_IS: Sources = ROOT
-
-/**
- * A copy of the sources in which storing a picture answers at once: no download, no digest, no bucket. All else is the
- * product, so the difference is what storing costs.
- */
-export const withoutStoring = (folder: string): Sources => {
-  mkdirSync(folder, { recursive: true })
-  for (const name of ['src', 'migrations', 'wrangler.toml', 'package.json', 'package-lock.json']) {
-    cpSync(join(ROOT, name), join(folder, name), { recursive: true })
-  }
-  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-  writeFileSync(
-    join(folder, 'src/job/images.ts'),
-    `import { artifactId } from '../contract/ids.ts'
-export const storeGenerated = async (_tools, place, image) => ({
-  ok: true,
-  image: {
-    artifact: artifactId(place.job, place.attempt, place.index), content_type: 'image/png', width: 16, height: 16,
-    bytes: 100, sha256: '0'.repeat(64), seed: image.seed, safe: true,
-  },
-})
-`,
-  )
-  return folder
-}
-
-export const startProduct = async (state: string, sources: Sources = AS_IT_IS, more = {}): Promise<Product> => {
-  const from = (await import(join(sources, 'src/cli/server.ts'))) as typeof import('../../src/cli/server.ts')
-  const server = await from.startServer({ ...VARS, STATE: state, ...more })
+export const startProduct = async (state: string, more = {}): Promise<Product> => {
+  const server = await startServer({ ...VARS, STATE: state, ...more })
   return { url: new URL(server.url), state, pids: [server.pid], stop: server.stop }
 }
 
-export const startProductPlain = async (
-  state: string,
-  sources: Sources = AS_IT_IS,
-  inspectorPort?: number,
-): Promise<Product> => {
-  const from = (await import(join(sources, 'src/cli/build.ts'))) as typeof import('../../src/cli/build.ts')
-  const bundle = await from.build()
+export const startProductPlain = async (state: string, inspectorPort?: number): Promise<Product> => {
+  const bundle = await build()
   const classes = [...new Set(Object.values(bundle.durableObjects))]
   const standIns = [
     ...Object.keys(bundle.d1).map((name) => `${name}: directory`),
@@ -93,7 +60,7 @@ export const startProductPlain = async (
 
 export const rootClient = (product: Product) => createClient(product.url.href, ROOT_KEY)
 
-/** An instance that takes image jobs, and the requests that a client sends to it. */
+/** An instance that takes jobs, and the requests that a client sends to it. */
 export type Tenant = {
   id: string
   key: string
@@ -107,37 +74,54 @@ export type Tenant = {
   submitOne: () => Promise<string>
 }
 
+/** A text job is one call of its provider; an image job also downloads, checks and stores a picture. */
+export type JobKind = 'text' | 'image'
+
+const JOBS = {
+  text: { type: 'text.generate', models: ['openai/gpt-4o-mini'], input: CHAT },
+  image: {
+    type: 'image.generate',
+    models: ['ideogram/ideogram-3'],
+    input: { prompt: 'a lighthouse at dawn', provider_options: { ideogram: { mode: 'sync' } } },
+  },
+}
+const PROVIDERS = { text: 'openai', image: 'ideogram' }
+
+/** `more` goes into each of its jobs. */
 export const addTenant = async (
   product: Product,
   id: string,
+  kind: JobKind,
   providerUrl: string,
   concurrency: number,
   more: Record<string, unknown> = {},
 ): Promise<Tenant> => {
   const root = rootClient(product)
   const base = `/v1/instances/${id}`
+  const provider = `${base}/providers/${PROVIDERS[kind]}`
   await root.ask('POST', '/v1/instances', { id })
-  await root.ask('PUT', `${base}/providers/ideogram`, { base_url: providerUrl, limits: { concurrency } })
-  await root.ask('POST', `${base}/providers/ideogram/credentials`, { name: 'main', secret: 'secret-of-the-bench' })
+  await root.ask('PUT', provider, { base_url: providerUrl + providerBase[kind], limits: { concurrency } })
+  await root.ask('POST', `${provider}/credentials`, { name: 'main', secret: 'secret-of-the-bench' })
   const { key } = await root.ask<{ key: string }>('POST', `${base}/keys`, { name: 'bench', role: 'user' })
-  return tenantOf(product, id, key, more)
+  return tenantOf(product, id, kind, key, more)
 }
 
-const JOB = {
-  type: 'image.generate',
-  models: ['ideogram/ideogram-3'],
-  input: { prompt: 'a lighthouse at dawn', provider_options: { ideogram: { mode: 'sync' } } },
-}
-
-/** The same tenant of a product that was started again. `more` goes into each of its jobs. */
-export const tenantOf = (product: Product, id: string, key: string, more: Record<string, unknown> = {}): Tenant => {
+/** The same tenant of a product that was started again, or for another of its keys. */
+export const tenantOf = (
+  product: Product,
+  id: string,
+  kind: JobKind,
+  key: string,
+  more: Record<string, unknown> = {},
+): Tenant => {
   const headers = { authorization: `Bearer ${key}` }
   const jobs = new URL(`/v1/instances/${id}/jobs`, product.url)
+  const job = { ...JOBS[kind], ...more }
   let database: DatabaseSync | null = null
   return {
     id,
     key,
-    submit: writeRequest('POST', jobs, headers, JSON.stringify({ ...JOB, ...more })),
+    submit: writeRequest('POST', jobs, headers, JSON.stringify(job)),
     read: (job) => writeRequest('GET', new URL(`${jobs.pathname}/${job}`, product.url), headers),
     unfinished: () => {
       database ??= new DatabaseSync(databaseOf(product.state, id), { readOnly: true })
@@ -145,7 +129,7 @@ export const tenantOf = (product: Product, id: string, key: string, more: Record
     },
     submitOne: async () => {
       const client = createClient(product.url.href, key)
-      return (await client.ask<{ id: string }>('POST', jobs.pathname, JOB)).id
+      return (await client.ask<{ id: string }>('POST', jobs.pathname, job)).id
     },
   }
 }
@@ -172,4 +156,11 @@ export const endings = (state: string, instance: string): Record<string, number>
   const rows = database.prepare('SELECT status, count(*) AS n FROM jobs GROUP BY status').all()
   database.close()
   return Object.fromEntries(rows.map((row) => [String(row.status), Number(row.n)]))
+}
+
+/** Throws when a job of the instance ended otherwise than it should. */
+export const allSucceeded = (state: string, instance: string): void => {
+  const ended = endings(state, instance)
+  if (Object.keys(ended).some((status) => status !== 'succeeded'))
+    throw new Error(`jobs did not succeed: ${JSON.stringify(ended)}`)
 }

@@ -11,7 +11,7 @@ import { addTenant, startProductPlain, type Tenant } from './product.ts'
 import { startProvider } from './provider.ts'
 
 /**
- * `node test/bench/profile.ts [--seconds 5] [--lines 10] [--only submit,jobs,chat,stream]`: what workerd's JavaScript spends
+ * `node test/bench/profile.ts [--seconds 5] [--lines 10] [--only submit,jobs,pictures,chat,stream]`: what workerd's JavaScript spends
  * its time on while it takes submits, while it runs jobs to their end, and while it passes chats on. On plain workerd, where Worker, Instance and lanes are one isolate and no
  * simulator is in the picture. Time in native code stands as `(program)`.
  */
@@ -20,7 +20,7 @@ const main = async (): Promise<void> => {
     options: {
       seconds: { type: 'string', default: '5' },
       lines: { type: 'string', default: '10' },
-      only: { type: 'string', default: 'submit,jobs,chat,stream' },
+      only: { type: 'string', default: 'submit,jobs,pictures,chat,stream' },
     },
   })
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-profile-'))
@@ -31,10 +31,11 @@ const main = async (): Promise<void> => {
     closers.push(answering.close, silent.close)
     silent.hold()
     const inspector = await freePort()
-    const product = await startProductPlain(folder, undefined, inspector)
+    const product = await startProductPlain(folder, inspector)
     closers.push(product.stop)
-    const submits = await addTenant(product, 'submits', silent.url, 1)
-    const jobs = await addTenant(product, 'jobs', answering.url, 48)
+    const submits = await addTenant(product, 'submits', 'text', silent.url, 1)
+    const jobs = await addTenant(product, 'texts', 'text', answering.url, 48)
+    const pictures = await addTenant(product, 'pictures', 'image', answering.url, 48)
     const upstream = await startChatUpstream()
     closers.push(upstream.stop)
     const chats = await addChats(product, 'chat', new URL('/v1', upstream.url).href)
@@ -42,6 +43,7 @@ const main = async (): Promise<void> => {
     const works: Work[] = [
       { title: 'submit', url: product.url, request: submits.submit, connections: 32, over: async () => {} },
       { title: 'jobs', url: product.url, request: jobs.submit, connections: 32, over: () => drained(jobs) },
+      { title: 'pictures', url: product.url, request: pictures.submit, connections: 32, over: () => drained(pictures) },
       { title: 'chat', url: chats.url, request: chats.whole, connections: 16, over: chats.verify },
       { title: 'stream', url: chats.url, request: chats.stream, connections: 16, over: chats.verify },
     ]

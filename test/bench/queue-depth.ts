@@ -49,7 +49,7 @@ const prepare = async (world: World, depth: number): Promise<Deep> => {
   provider.hold()
   const state = join(world.folder, `deep-${depth}`)
   const first = await startProduct(state)
-  const { key, submitOne } = await addTenant(first, INSTANCE, provider.url, 1)
+  const { key, submitOne } = await addTenant(first, INSTANCE, 'image', provider.url, 1)
   await submitOne()
   const model = await submitOne() // waits behind the first
   await first.stop()
@@ -58,7 +58,7 @@ const prepare = async (world: World, depth: number): Promise<Deep> => {
   const startedAt = performance.now()
   const product = await startProduct(state)
   world.atEnd(product.stop)
-  const tenant = tenantOf(product, INSTANCE, key)
+  const tenant = tenantOf(product, INSTANCE, 'image', key)
   // The first request waits for the actor to read its books.
   await widen(product, provider.url)
   const startMs = performance.now() - startedAt

@@ -14,13 +14,14 @@ import { World } from './world.ts'
 const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers', 'books', 'gateway', 'retention'] as const
 type Part = (typeof PARTS)[number]
 
-const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--jobs n] [--retention seconds] [--json]
+const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--jobs n] [--retention seconds] [--rate n] [--json]
 
 Durable submits and jobs of Switchyard beside the bare limit of the platform, BullMQ and pg-boss, measured in turns in one
 run; what queue depth, subscribers and budgets cost; the gateway beside Portkey's and a bare proxy. Nothing is asserted on
 time. About ten minutes, with --quick about one.
   --only   some of the parts; "plain" adds plain workerd to submit and jobs
-  --jobs, --retention   of the part "retention", which runs only where it is named: 200,000 jobs and a minute
+  --jobs, --retention, --rate   of the part "retention", which runs only where it is named: 200,000 jobs, a minute, and 80
+           jobs per second, so that the first 5,000 fill the minute; 42 minutes
   --json   the figures of every round
 `
 
@@ -49,6 +50,7 @@ const main = async (): Promise<number> => {
       only: { type: 'string' },
       jobs: { type: 'string', default: '200000' },
       retention: { type: 'string', default: '60' },
+      rate: { type: 'string', default: '80' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -59,7 +61,11 @@ const main = async (): Promise<number> => {
   }
   const parts = partsOf(values.only)
   const size = values.quick ? QUICK : FULL
-  const trimmed = { jobs: wholeNumber('jobs', values.jobs), retentionS: wholeNumber('retention', values.retention) }
+  const trimmed = {
+    jobs: wholeNumber('jobs', values.jobs),
+    retentionS: wholeNumber('retention', values.retention),
+    perSecond: wholeNumber('rate', values.rate),
+  }
   const world = new World()
   const stopped = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -102,7 +108,7 @@ const measure = async (
   world: World,
   parts: Set<Part>,
   size: typeof FULL | typeof QUICK,
-  trimmed: { jobs: number; retentionS: number },
+  trimmed: { jobs: number; retentionS: number; perSecond: number },
 ): Promise<Section[]> => {
   const sections: Section[] = []
   const onlyPlain = parts.has('plain') && !parts.has('submit') && !parts.has('jobs')
@@ -140,7 +146,7 @@ const measure = async (
   }
   if (parts.has('retention')) {
     say('retention')
-    sections.push(await measureRetention(world, trimmed.jobs, trimmed.retentionS))
+    sections.push(await measureRetention(world, trimmed))
   }
   return sections
 }

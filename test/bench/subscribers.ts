@@ -31,9 +31,9 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
   const provider = await world.provider()
   const product = await startProduct(`${world.folder}/watched`)
   world.atEnd(product.stop)
-  const owner = await addTenant(product, 'watched', provider.url, CONCURRENCY)
+  const owner = await addTenant(product, 'watched', 'text', provider.url, CONCURRENCY)
   const projects = await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, i) => projectKey(product, owner.id, i)))
-  const tenant = tenantOf(product, owner.id, projects[0] ?? '')
+  const tenant = tenantOf(product, owner.id, 'text', projects[0] ?? '')
   const keysOf = { nothing: [], projects, everything: projects.map(() => owner.key) }
   const job = { url: product.url, request: tenant.submit }
   const unfinished = async () => tenant.unfinished()

@@ -3,17 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Bare, startBareMiniflare, startBarePlain } from './bare.ts'
 import { startPeerApp } from './peer-app.ts'
-import {
-  AS_IT_IS,
-  addTenant,
-  endings,
-  type Product,
-  type Sources,
-  startProduct,
-  startProductPlain,
-  withoutStoring,
-} from './product.ts'
-import { type BenchProvider, PROVIDER_PATH, startProvider } from './provider.ts'
+import { addTenant, allSucceeded, type Product, startProduct, startProductPlain, type Tenant } from './product.ts'
+import { type BenchProvider, CHAT, startProvider, TEXT_PATH } from './provider.ts'
 import { HOW_TO_INSTALL, type Server, startPostgres, startRedis } from './servers.ts'
 import { writeRequest } from './wire.ts'
 
@@ -35,13 +26,12 @@ export type Target = {
   unfinished: () => Promise<number>
   /** Throws when a job ended otherwise than it should. */
   verify: () => void
-  isWithoutStoring: boolean
 }
 
 /** Attempts in flight at once, for the product, the bare lanes and the peers alike: eight lanes of six. */
 export const CONCURRENCY = 48
 
-const BODY = JSON.stringify({ prompt: 'a lighthouse at dawn', num_images: 1 })
+const BODY = JSON.stringify({ model: 'gpt-4o-mini', ...CHAT })
 
 export class World {
   readonly folder = mkdtempSync(join(tmpdir(), 'switchyard-bench-'))
@@ -77,47 +67,34 @@ export class World {
     const silent = await this.provider()
     silent.hold()
     const targets: Target[] = []
-    const products: [string, On, Sources][] = [['product', 'miniflare', AS_IT_IS]]
-    if (wanted.plain) products.push(['product', 'workerd', AS_IT_IS])
-    if (wanted.jobs) {
-      const copy = withoutStoring(join(this.folder, 'copy'))
-      products.push(['product, storing left out', 'miniflare', copy])
-      if (wanted.plain) products.push(['product, storing left out', 'workerd', copy])
-    }
-    for (const [name, on, sources] of products) targets.push(await this.#product(name, on, sources, answering, silent))
-    const bares: On[] = wanted.plain ? ['miniflare', 'workerd'] : ['miniflare']
-    for (const on of bares) targets.push(await this.#bare(on, answering))
+    const runtimes: On[] = wanted.plain ? ['miniflare', 'workerd'] : ['miniflare']
+    for (const on of runtimes) targets.push(...(await this.#product(on, wanted.jobs, answering, silent)))
+    for (const on of runtimes) targets.push(await this.#bare(on, answering))
     return [...targets, ...(await this.#peers(answering))]
   }
 
-  async #product(
-    name: string,
-    on: On,
-    sources: Sources,
-    answering: BenchProvider,
-    silent: BenchProvider,
-  ): Promise<Target> {
-    const state = join(this.folder, `${on}-${sources === AS_IT_IS ? 'whole' : 'part'}`)
-    const product: Product = await (on === 'workerd' ? startProductPlain : startProduct)(state, sources)
+  async #product(on: On, jobs: boolean, answering: BenchProvider, silent: BenchProvider): Promise<Target[]> {
+    const state = join(this.folder, `product-${on}`)
+    const product: Product = await (on === 'workerd' ? startProductPlain : startProduct)(state)
     this.atEnd(product.stop)
-    const submits = await addTenant(product, 'submits', silent.url, 1)
-    const jobs = await addTenant(product, 'jobs', answering.url, CONCURRENCY)
-    return {
-      name: `${name} on ${on}`,
+    const submits = await addTenant(product, 'submits', 'text', silent.url, 1)
+    const texts = await addTenant(product, 'texts', 'text', answering.url, CONCURRENCY)
+    const name = `product on ${on}`
+    const target = (name: string, tenant: Tenant): Target => ({
+      name,
       kind: 'product',
       on,
       url: product.url,
       pids: product.pids,
-      submits: sources === AS_IT_IS ? [{ name: `${name} on ${on}`, url: product.url, request: submits.submit }] : [],
-      job: { url: product.url, request: jobs.submit },
-      unfinished: async () => jobs.unfinished(),
-      verify: () => {
-        const ended = endings(state, 'jobs')
-        if (Object.keys(ended).some((status) => status !== 'succeeded'))
-          throw new Error(`jobs did not succeed: ${JSON.stringify(ended)}`)
-      },
-      isWithoutStoring: sources !== AS_IT_IS,
-    }
+      submits: [],
+      job: { url: product.url, request: tenant.submit },
+      unfinished: async () => tenant.unfinished(),
+      verify: () => allSucceeded(state, tenant.id),
+    })
+    const whole = { ...target(name, texts), submits: [{ name, url: product.url, request: submits.submit }] }
+    if (!jobs) return [whole]
+    const pictures = await addTenant(product, 'pictures', 'image', answering.url, CONCURRENCY)
+    return [whole, target(`product on ${on}, pictures`, pictures)]
   }
 
   async #bare(on: On, provider: BenchProvider): Promise<Target> {
@@ -141,7 +118,6 @@ export class World {
       job: request('/jobs'),
       unfinished: () => unfinishedOf(new URL('/jobs', bare.url)),
       verify: () => {},
-      isWithoutStoring: true,
     }
   }
 
@@ -163,7 +139,7 @@ export class World {
   async #peer(name: string, kind: 'bullmq' | 'pg-boss', server: Server, provider: BenchProvider): Promise<Target> {
     this.atEnd(server.stop)
     this.durability.push(`${name}: ${server.durability}`)
-    const callUrl = provider.url + PROVIDER_PATH
+    const callUrl = provider.url + TEXT_PATH
     const app = await startPeerApp({ kind, port: server.port, callUrl, concurrency: CONCURRENCY })
     this.atEnd(app.stop)
     const request = (path: string) => {
@@ -180,7 +156,6 @@ export class World {
       job: request('/jobs'),
       unfinished: () => unfinishedOf(new URL('/jobs', app.url)),
       verify: () => {},
-      isWithoutStoring: true,
     }
   }
 }
