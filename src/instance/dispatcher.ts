@@ -43,11 +43,13 @@ export class Dispatcher {
   claim(provider: string, now: number): number | null {
     const { books } = this.#desk
     const setup = books.setups.get(provider)
-    if (!setup?.enabled || books.ready(provider).size === 0 || this.#roomOf(provider) < 1) return null
-    const lines = new WaitingLines(this.#desk, provider, Math.min(this.#roomOf(provider), ROWS_AT_ONCE))
+    if (!setup?.enabled || books.ready(provider).size === 0) return null
+    const lines = new WaitingLines(this.#desk, provider, Math.max(1, Math.min(this.#roomOf(provider), ROWS_AT_ONCE)))
     let wakeAt: number | null = null
     let started = false
     for (let looked = 0; looked < LIMITS.claimsPerTurn; looked += 1) {
+      // Who ends makes room, and rings for the next turn; until then no row is worth reading.
+      if (this.#roomOf(provider) < 1) return wakeAt
       const priority = nextClass(books.order(provider), lines.classes(), now)
       if (priority === null) return wakeAt
       const row = lines.first(priority)
@@ -66,7 +68,7 @@ export class Dispatcher {
     return started ? now : wakeAt
   }
 
-  /** Calls that the provider's concurrency lets begin: without any, no row is worth reading. */
+  /** Calls that the provider's concurrency lets begin. */
   #roomOf(provider: string): number {
     const [limiter] = this.#desk.books.limiters(`${provider}/`)
     return limiter ? slotsOf(limiter) - limiter.load.running : 0

@@ -9,7 +9,7 @@ import { deleteArtifacts } from '../storage/artifacts.ts'
 import { systemAmbient } from './ambient.ts'
 import { GroupCommit } from './group-commit.ts'
 import { logTransition } from './log.ts'
-import { type Identity, isProvisioned, openParts, type Parts, saveIdentity } from './parts.ts'
+import { type Identity, isProvisioned, openParts, type Parts, reloadParts, saveIdentity } from './parts.ts'
 import type { Effects } from './transitions.ts'
 import { createVault, type Vault } from './vault.ts'
 
@@ -185,9 +185,7 @@ export class Engine {
       parts.scheduler.takeEffects()
       // A row may be to blame: the next turn looks closer, and sets it aside.
       parts.jobs.careful = true
-      parts.books.reload(parts.jobs, parts.events, parts.admin)
-      parts.accounts.reload()
-      parts.replays.reload()
+      reloadParts(parts)
       throw error
     }
     // What is done stays done: a fault from here on must not look like a transaction that was rolled back.

@@ -97,7 +97,7 @@ export class Instance extends DurableObject<Env> {
   }
 
   async describe(caller: Caller): Promise<Result<Wire<InstanceView>>> {
-    return this.#as(caller, 'read', (parts) => ok(toWire(viewOf(parts))))
+    return this.#as(caller, 'read', (parts, { project }) => ok(toWire(viewOf(parts, project))))
   }
 
   async configure(caller: Caller, config: InstanceConfig): Promise<Result<Wire<InstanceView>>> {
@@ -607,9 +607,13 @@ export class Instance extends DurableObject<Env> {
 
 const wired = <T>(result: Result<T>): Result<Wire<T>> => (result.ok ? ok(toWire(result.value)) : result)
 
-const viewOf = (parts: Parts): InstanceView => {
+/** Whoever is of one project learns of no other. */
+const viewOf = (parts: Parts, project: string | null = null): InstanceView => {
   const { id, organization, config, created_at_ms } = parts.identity
-  return { id, object: 'instance', organization, config, created_at: isoTime(created_at_ms) }
+  const { project_weights: weights, ...rest } = config
+  const own = Object.entries(weights ?? {}).filter(([name]) => project === null || name === project)
+  const seen = weights ? { ...rest, project_weights: Object.fromEntries(own) } : rest
+  return { id, object: 'instance', organization, config: seen, created_at: isoTime(created_at_ms) }
 }
 
 const noJob = () => refuse('not_found', 'There is no such job.')

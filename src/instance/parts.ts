@@ -91,7 +91,7 @@ export const openParts = ({ state, env, vault, apply }: World, now: number, foun
   migrate(sql, state.storage, INSTANCE_MIGRATIONS, now)
   const admin = new AdminStore(sql)
   if (founding) saveIdentity(admin, founding)
-  const identity = founding ?? (JSON.parse(admin.meta('instance') ?? '{}') as Identity)
+  const identity = founding ?? storedIdentity(admin)
   const jobs = new JobStore(sql)
   const events = new EventStore(sql)
   const prices = new PriceStore(sql)
@@ -201,6 +201,16 @@ const onLine = (jobs: JobStore): string[] => jobs.running().flatMap(({ id, lane 
 const lanesOf = (jobs: JobStore): number[] => [
   ...new Set(jobs.running().flatMap((row) => (row.lane === null ? [] : [row.lane]))),
 ]
+
+const storedIdentity = (admin: AdminStore): Identity => JSON.parse(admin.meta('instance') ?? '{}') as Identity
+
+/** What is in memory as it was last written, after a transaction that was rolled back. */
+export const reloadParts = (parts: Parts): void => {
+  Object.assign(parts.identity, storedIdentity(parts.admin))
+  parts.books.reload(parts.jobs, parts.events, parts.admin)
+  parts.accounts.reload()
+  parts.replays.reload()
+}
 
 export const saveIdentity = (admin: AdminStore, identity: Identity): void =>
   admin.setMeta('instance', JSON.stringify(identity))

@@ -1,5 +1,6 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ProjectView } from '../../../src/contract/budget.ts'
+import { EventStore } from '../../../src/instance/event-store.ts'
 import { must, openSite, type Site, withKey } from '../support/client.ts'
 import { fakeIdeogram } from '../support/fake-ideogram.ts'
 import { budgetOf, setBudget } from '../support/money.ts'
@@ -8,6 +9,10 @@ let site: Site
 beforeEach(async () => {
   fakeIdeogram()
   site = await openSite('prod')
+})
+
+afterEach(() => {
+  vi.restoreAllMocks()
 })
 
 const create = (json: Record<string, unknown>) => site.send<ProjectView>('POST', '/projects', { json })
@@ -53,13 +58,28 @@ describe('a project', () => {
     expect((await site.ended((await site.begin({ project: 'forge' })).id)).status).toBe('succeeded')
   })
 
+  test('whose change could not be written keeps the weight that it had', async () => {
+    await create({ name: 'forge', weight: 3 })
+    const broken = () => {
+      throw new Error('the disk is full')
+    }
+    // With whatever came at the same moment, and then by itself.
+    vi.spyOn(EventStore.prototype, 'flush').mockImplementationOnce(broken).mockImplementationOnce(broken)
+    expect((await site.send('PATCH', '/projects/forge', { json: { weight: 9 } })).status).toBe(500)
+    expect((await site.send('GET', '/projects/forge')).body).toMatchObject({ weight: 3 })
+    expect((await site.send('GET', '')).body).toMatchObject({ config: { project_weights: { forge: 3 } } })
+    expect((await site.send('PATCH', '/projects/forge', { json: { weight: 9 } })).body).toMatchObject({ weight: 9 })
+  })
+
   test('is seen by its own clients and by nobody of another', async () => {
-    await create({ name: 'forge' })
-    await create({ name: 'catalogue' })
+    await create({ name: 'forge', weight: 3 })
+    await create({ name: 'catalogue', weight: 2 })
     const own = withKey(site, (await site.makeKey({ name: 'app', role: 'user', project: 'forge' })).key)
     const { data } = (await own.send<{ data: ProjectView[] }>('GET', '/projects')).body
     expect(data.map(({ name }) => name)).toEqual(['forge'])
     expect((await own.send('GET', '/projects/catalogue')).status).toBe(404)
+    expect((await own.send('GET', '')).body).toMatchObject({ config: { project_weights: { forge: 3 } } })
+    expect((await own.send('GET', '')).text).not.toContain('catalogue')
     for (const [method, path] of [
       ['GET', '/ledger'],
       ['GET', '/budgets'],
