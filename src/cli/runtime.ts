@@ -12,16 +12,30 @@ export type Runtime = { url: string; stop: () => Promise<void> }
 type WorkerOptions = MiniflareOptions['workers'][number]
 type Bindings = NonNullable<WorkerOptions['config']['env']>
 
-/** Starts the bundle on 127.0.0.1 and applies the directory's migrations. No reloading, no inspector, no registry. */
-export const serve = async (
-  bundle: Bundle,
-  settings: Settings,
-  place: { folder: string; tag: string },
-): Promise<Runtime> => {
+type Place = { folder: string; tag: string }
+
+/** Applies the directory's migrations and starts the bundle on 127.0.0.1. No reloading, no inspector, no registry. */
+export const serve = async (bundle: Bundle, settings: Settings, place: Place): Promise<Runtime> => {
+  await migrate(bundle, place)
+  const runtime = start(place, settings.port, workers(bundle, settings))
+  try {
+    const url = await runtime.ready
+    return { url: url.origin, stop: () => runtime.dispose() }
+  } catch (error) {
+    // Why it did not start is worth more than why it does not stop.
+    await runtime.dispose().catch(() => {})
+    if ((error as { code?: string }).code !== 'ERR_ADDRESS_IN_USE') throw error
+    throw new CommandError(
+      `port ${settings.port} is taken; stop what listens there or set another PORT (0 picks a free one)`,
+    )
+  }
+}
+
+const start = (place: Place, port: number, workers: MiniflareOptions['workers']): Miniflare => {
   const handlers = SIGNALS.map((signal) => process.listeners(signal))
   const runtime = new Miniflare({
     host: '127.0.0.1',
-    port: settings.port,
+    port,
     enableDevRegistry: false,
     // Otherwise the runtime fetches a sample of `request.cf` from the network.
     cf: false,
@@ -30,20 +44,10 @@ export const serve = async (
     handleStructuredLogs: ({ message }) => printConsole(message),
     resourcePersistencePath: place.folder,
     unsafeRuntimeEnv: { [RUNTIME_TAG]: place.tag },
-    workers: workers(bundle, settings),
+    workers,
   })
   removeNewListeners(handlers)
-  try {
-    const url = await runtime.ready
-    await migrate(runtime, bundle)
-    return { url: url.origin, stop: () => runtime.dispose() }
-  } catch (error) {
-    await runtime.dispose().catch(() => {})
-    if ((error as { code?: string }).code !== 'ERR_ADDRESS_IN_USE') throw error
-    throw new CommandError(
-      `port ${settings.port} is taken; stop what listens there or set another PORT (0 picks a free one)`,
-    )
-  }
+  return runtime
 }
 
 /** Miniflare brings handlers that leave with 128 + the signal's number; here a stop on request is a success. */
@@ -108,11 +112,28 @@ const modulesOf = (script: string, wasm: Bundle['wasm'] = {}) => ({
   },
 })
 
-/** Keeps wrangler's table of what was applied, so `wrangler d1 migrations` and this agree on the same database. */
-const migrate = async (runtime: Miniflare, bundle: Bundle): Promise<void> => {
-  const [binding] = Object.keys(bundle.d1)
+/**
+ * In a runtime of its own, without the product. Miniflare's way to a database blocks this process until it is answered; an
+ * actor that wakes with hundreds of jobs logs more meanwhile than a pipe holds that nobody reads, and both would wait for ever.
+ */
+const migrate = async (bundle: Bundle, place: Place): Promise<void> => {
+  const { name, compatibilityDate, d1, migrations } = bundle
+  const [binding] = Object.keys(d1)
   if (!binding) return
-  const database = await runtime.getD1Database(binding, bundle.name)
+  const manifest = modulesOf('export default {}')
+  const env: Bindings = Object.fromEntries(Object.entries(d1).map(([name, id]) => [name, { type: 'd1', id }]))
+  const runtime = start(place, 0, [{ config: { name, compatibilityDate, manifest, env } }])
+  try {
+    await applyMigrations(await runtime.getD1Database(binding, name), migrations)
+  } finally {
+    await runtime.dispose()
+  }
+}
+
+type Database = Awaited<ReturnType<Miniflare['getD1Database']>>
+
+/** Keeps wrangler's table of what was applied, so `wrangler d1 migrations` and this agree on the same database. */
+const applyMigrations = async (database: Database, migrations: Bundle['migrations']): Promise<void> => {
   await database
     .prepare(
       `CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE,
@@ -121,7 +142,7 @@ const migrate = async (runtime: Miniflare, bundle: Bundle): Promise<void> => {
     .run()
   const applied = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>()
   const names = new Set(applied.results.map((row) => row.name))
-  for (const migration of bundle.migrations.filter(({ name }) => !names.has(name))) {
+  for (const migration of migrations.filter(({ name }) => !names.has(name))) {
     const statements = migration.statements.map((statement) => database.prepare(statement))
     // A batch is one transaction: a migration is applied and noted, or neither.
     await database.batch([

@@ -45,3 +45,34 @@ test('kill -9 with jobs queued, in flight and uploading loses none and pays for 
   // Those whose answer the crash swallowed: nobody can know whether they were made, so they are not bought again.
   expect(failed.map((job) => job.error?.code)).toEqual(failed.map(() => 'outcome_unknown'))
 })
+
+test('kill -9 with hundreds of jobs in flight: it starts again while all that wakes says what became of it', {
+  timeout: 180_000,
+}, async () => {
+  const emulator = await startEmulator({ latencyMs: 3_000, maxInflight: 2_000, draw: false })
+  let product = await startProduct()
+  const { state } = product
+  const { base, key } = await provision(product.url, { baseUrl: emulator.url, limits: { concurrency: 600 } })
+  const inFlight = (least: number) =>
+    until(
+      () => emulator.stats().inflight,
+      (now) => now >= least,
+    )
+  for (const round of [1, 2]) {
+    const user = api(product.url, key)
+    await Promise.all(
+      Array.from({ length: 300 }, (_, i) => user.ask('POST', `${base}/jobs`, imageJob(`round ${round}, picture ${i}`))),
+    )
+    await inFlight(200)
+    await product.kill9()
+    product = await startProduct({ state })
+  }
+  await until(
+    () => liveJobsOnDisk(state),
+    (live) => live === 0,
+    120_000,
+  )
+  const jobs = await allJobs(api(product.url, key), base)
+  expect(jobs).toHaveLength(600)
+  expect(jobs.filter(({ error }) => error && error.code !== 'outcome_unknown')).toEqual([])
+})
