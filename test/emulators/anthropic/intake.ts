@@ -1,5 +1,7 @@
+import { begin, withDrawn } from '../base/calls/intake.ts'
+import { isCutBefore } from '../base/refusals.ts'
 import { lastTextOf, type MessageBody, promptOf } from './body.ts'
-import { type Directives, numberOf, readDirectives, readFaultSetting } from './directives.ts'
+import { type Directives, readDirectives, readFaultSetting } from './directives.ts'
 import type { CallRecord } from './ledger.ts'
 import { problem, refusalOf, turnAway } from './problems.ts'
 import { promptTokensOf } from './reply.ts'
@@ -24,8 +26,7 @@ export async function accept(state: State, exchange: Exchange, body: MessageBody
     await turnAway(state, exchange, problem(400, read.problem))
     return null
   }
-  const directives = withDrawn(state, read.directives)
-  ledger.countDirectives(directives)
+  const directives = withDrawn(state, read.directives, readFaultSetting)
   const refusal = refusalOf(state, directives, prompt)
   if (refusal) {
     await turnAway(state, exchange, refusal, directives, limitHeaders(state, exchange, model))
@@ -40,34 +41,19 @@ export async function accept(state: State, exchange: Exchange, body: MessageBody
     })
     return null
   }
-  if (directives.has('cut_before')) {
-    ledger.countRejected('cut')
-    exchange.response.destroy()
-    return null
-  }
+  if (isCutBefore(state, exchange.response, directives)) return null
   const record = ledger.accept({
     id: `msg_emulated${String(state.next()).padStart(8, '0')}`,
     model,
     apiKey: exchange.apiKey,
     version: exchange.version,
     stream: body.stream === true,
+    events: 0,
     at: state.now(),
   })
-  const { response } = exchange
-  // It closes in the same breath as it finishes.
-  response.once('close', () => ledger.settle(record, state.now(), response.writableFinished ? 'answered' : 'left'))
-  await state.wait(settings.latencyMs)
-  if (directives.has('stall')) await state.wait(numberOf(directives, 'stall', 0, 24 * 60 * 60 * 1000))
+  await begin(state, exchange.response, directives, record)
   const headers = { 'request-id': exchange.requestId, ...limitHeaders(state, exchange, model) }
   return { id: record.id, directives, record, headers }
-}
-
-/** Directives of the call, or, in chaos runs, one of the faults that are set. */
-function withDrawn(state: State, directives: Directives): Directives {
-  const { faultRate, faults } = state.settings
-  if (faultRate === 0 || faults.length === 0 || state.chance() >= faultRate) return directives
-  const drawn = faults[Math.floor(state.chance() * faults.length)] ?? ''
-  return new Map([...directives, ...readFaultSetting(drawn).directives])
 }
 
 /** Resets are times, in RFC 3339. */

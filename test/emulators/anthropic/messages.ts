@@ -1,7 +1,8 @@
-import { sendJson } from '../openai/state.ts'
+import { type Spoilt, sendAnswer } from '../base/calls/answer.ts'
+import { sendJson } from '../base/wire.ts'
 import type { MessageBody } from './body.ts'
 import { refusedBy } from './checks.ts'
-import { numberOf } from './directives.ts'
+import type { Directives } from './directives.ts'
 import { type Accepted, accept } from './intake.ts'
 import { errorBody, problem, turnAway } from './problems.ts'
 import { book, promptTokensOf, type Reply, replyTo, usageOf, wireOf } from './reply.ts'
@@ -62,42 +63,19 @@ export async function countTokens(state: State, exchange: Exchange, raw: unknown
 }
 
 /** Sends the answer of an accepted call, spoilt where its directives say so. */
-async function endAnswer(
-  state: State,
-  { response, requestId }: Exchange,
-  { directives, record, headers }: Accepted,
-  body: string,
-): Promise<void> {
-  const settle = (ending: 'answered' | 'cut') => state.ledger.settle(record, state.now(), ending)
-  await state.wait(numberOf(directives, 'slow', 0, 0))
-  if (directives.has('cut_after')) {
-    settle('cut')
-    response.destroy()
-    return
+const endAnswer = (state: State, { response, requestId }: Exchange, accepted: Accepted, text: string): Promise<void> =>
+  sendAnswer(state, response, accepted, text, {
+    send: (status, body) => sendJson(response, status, body, accepted.headers),
+    spoilt: spoiltOf(accepted.directives, requestId),
+  })
+
+function spoiltOf(directives: Directives, requestId: string): Spoilt | null {
+  if (directives.has('cut_after')) return null
+  if (directives.has('filtered')) {
+    const found = problem(400, 'Output blocked by content filtering policy')
+    return { status: 400, body: errorBody(found, requestId) }
   }
-  const spoilt = directives.has('filtered')
-    ? { status: 400, body: errorBody(problem(400, 'Output blocked by content filtering policy'), requestId) }
-    : directives.has('error_200')
-      ? { status: 200, body: errorBody(problem(500), requestId) }
-      : directives.has('garbage')
-        ? { status: 200, body: '<html>no json</html>' }
-        : directives.has('malformed')
-          ? { status: 200, body: '{"type":"other"}' }
-          : null
-  if (spoilt) {
-    settle('cut')
-    await sendJson(response, spoilt.status, spoilt.body, headers)
-    return
-  }
-  const bytes = Buffer.from(body)
-  const cutAt = directives.has('truncated')
-    ? Math.floor(bytes.length / 2)
-    : Math.min(numberOf(directives, 'cut', 0, bytes.length), bytes.length)
-  if (cutAt < bytes.length) {
-    settle('cut')
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': String(bytes.length), ...headers })
-    response.write(bytes.subarray(0, cutAt), () => response.destroy())
-    return
-  }
-  if (await sendJson(response, 200, body, headers)) settle('answered')
+  if (directives.has('error_200')) return { status: 200, body: errorBody(problem(500), requestId) }
+  if (directives.has('garbage')) return { status: 200, body: '<html>no json</html>' }
+  return directives.has('malformed') ? { status: 200, body: { type: 'other' } } : null
 }

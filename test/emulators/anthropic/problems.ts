@@ -1,5 +1,7 @@
-import { sendJson } from '../openai/state.ts'
-import { type Directives, numberOf } from './directives.ts'
+import { retryHeaders } from '../base/calls/intake.ts'
+import { failing } from '../base/refusals.ts'
+import { sendJson } from '../base/wire.ts'
+import type { Directives } from './directives.ts'
 import type { Exchange, State } from './state.ts'
 
 /** Errors in the provider's form: https://platform.claude.com/docs/en/api/errors. */
@@ -55,10 +57,7 @@ export async function turnAway(
   headers: Record<string, string> = {},
 ): Promise<void> {
   state.ledger.countRejected(found.status)
-  const told: Record<string, string> = { 'request-id': requestId, ...headers }
-  if (directives.has('retry_after')) told['retry-after'] = directives.get('retry_after')?.join(':') ?? ''
-  if (directives.has('retry_after_ms')) told['retry-after-ms'] = String(numberOf(directives, 'retry_after_ms', 0, 0))
-  if (directives.has('should_retry')) told['x-should-retry'] = directives.get('should_retry')?.[0] ?? 'true'
+  const told = { 'request-id': requestId, ...headers, ...retryHeaders(directives) }
   await sendJson(response, found.status, errorBody(found, requestId), told)
 }
 
@@ -70,10 +69,8 @@ export function refusalOf(state: State, directives: Directives, prompt: string):
       400,
       'Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.',
     )
-  for (const name of ['fail', 'fail_once'] as const) {
-    const [status, code] = directives.get(name) ?? []
-    if (status === undefined || (name === 'fail_once' && !state.ledger.isFirstSight(prompt))) continue
-    return problem(Number(status), undefined, code || undefined)
-  }
-  return null
+  const name = failing(directives, () => state.ledger.isFirstSight(prompt))
+  if (name === undefined) return null
+  const [status, code] = directives.get(name) ?? []
+  return problem(Number(status), undefined, code || undefined)
 }

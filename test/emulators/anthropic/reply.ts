@@ -1,12 +1,14 @@
+import { callsOf } from '../base/calls/directives.ts'
+import { numberOf } from '../base/directives.ts'
 import { conforming } from '../openai/schema-value.ts'
 import { loremPieces, piecesOf, tokensOf } from '../openai/tokens.ts'
 import { type Block, blocksIn, type MessageBody, promptOf } from './body.ts'
-import { callsOf, type Directives, numberOf } from './directives.ts'
+import type { Directives } from './directives.ts'
 import type { CallRecord, Tokens } from './ledger.ts'
 import { models } from './models.ts'
-import type { AnthropicSettings } from './settings.ts'
 import { digestOf, joined, signatureOf } from './signature.ts'
 import type { Version } from './spec.ts'
+import type { AnthropicSettings } from './state.ts'
 
 /** What the model says: decided before it is sent, so that a whole answer and a stream of it are the same. */
 

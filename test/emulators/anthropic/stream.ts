@@ -1,9 +1,9 @@
+import { isCutAfter } from '../base/calls/answer.ts'
+import { dressed, play, sseHeaders } from '../base/calls/stream.ts'
 import { tokensOf } from '../openai/tokens.ts'
 import type { MessageBody } from './body.ts'
-import { numberOf } from './directives.ts'
 import type { Accepted } from './intake.ts'
 import { messageOf, stopDetails } from './messages.ts'
-import { createOut } from './out.ts'
 import { errorBody, problem } from './problems.ts'
 import { book, type Reply, type ReplyBlock, usageOf } from './reply.ts'
 import type { Exchange, State } from './state.ts'
@@ -15,8 +15,6 @@ interface Event {
   tokens: number
 }
 
-const dayMs = 24 * 60 * 60 * 1000
-
 /** `stream: true`: named events, with every way of going wrong that the directives know. */
 export async function streamMessage(
   state: State,
@@ -27,47 +25,26 @@ export async function streamMessage(
 ): Promise<void> {
   const { response, requestId } = exchange
   const { directives, record } = accepted
-  const settle = (ending: 'answered' | 'cut') => state.ledger.settle(record, state.now(), ending)
   book(record, reply, 1)
-  if (directives.has('cut_after')) {
-    settle('cut')
-    response.destroy()
-    return
-  }
-  response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache',
-    ...accepted.headers,
-  })
-  const out = createOut(response, directives)
-  const delayMs = numberOf(directives, 'slow', 0, state.settings.chunkDelayMs)
-  const stallAt = directives.has('stall_stream') ? numberOf(directives, 'stall_stream', 0, 1) : -1
-  const errorAt = directives.has('error_event') ? numberOf(directives, 'error_event', 1, 2) : -1
-  const spoilAt = directives.has('malformed') ? numberOf(directives, 'malformed', 0, 2) : -1
-  let sent = 0
+  if (isCutAfter(state, response, accepted)) return
+  response.writeHead(200, { ...sseHeaders, ...accepted.headers })
+  const frame = (name: string, data: string) => dressed(directives, `event: ${name}\ndata: ${data}\n\n`)
   let generated = 0
-  for (const { name, data, tokens } of eventsOf(exchange, body, accepted, reply)) {
-    if (sent === stallAt) await state.wait(numberOf(directives, 'stall_stream', 1, dayMs))
-    if (sent === errorAt) {
+  await play(state, response, accepted, {
+    events: eventsOf(exchange, body, accepted, reply),
+    book({ name, tokens }) {
+      generated += tokens
+      const isLast = name === 'message_delta'
+      book(record, reply, isLast ? reply.tokens.output : Math.max(1, Math.min(generated, reply.tokens.output)))
+      record.events += 1
+      if (isLast) record.usageTold = !directives.has('no_usage')
+    },
+    frame: (data, { name }) => frame(name, data),
+    error: () => {
       const type = directives.get('error_event')?.[0] || 'overloaded_error'
-      const told = errorBody({ ...problem(529), type }, requestId)
-      out.write(`event: error\ndata: ${JSON.stringify(told)}\n\n`)
-      break
-    }
-    if (sent > 0) await state.wait(delayMs)
-    if (response.destroyed) return
-    generated += tokens
-    book(record, reply, Math.max(1, Math.min(generated, reply.tokens.output)))
-    record.events += 1
-    if (name === 'message_delta') {
-      book(record, reply, reply.tokens.output)
-      record.usageTold = !directives.has('no_usage')
-    }
-    if (!out.write(`event: ${name}\ndata: ${sent === spoilAt ? data.slice(0, -5) : data}\n\n`)) await out.drained()
-    if (out.isCut()) return settle('cut')
-    sent += 1
-  }
-  response.end(() => settle('answered'))
+      return frame('error', JSON.stringify(errorBody({ ...problem(529), type }, requestId)))
+    },
+  })
 }
 
 function* eventsOf(exchange: Exchange, body: MessageBody, accepted: Accepted, reply: Reply): Generator<Event> {

@@ -32,7 +32,7 @@ export async function generate(state: State, exchange: Exchange, body: GenerateB
     picture: pictureFor(state, model, body, directives, readDirectives(promptOf(body)).text),
     id,
   })
-  if (reply.block !== null) state.ledger.takeBack(record, state.now())
+  if (reply.block !== null) state.ledger.takeBack(record, state.now(), 'blocked')
   if (method === 'streamGenerateContent') return streamAnswer(state, exchange, accepted, reply)
   record.images = reply.parts.filter(({ part }) => part.inlineData && !part.thought).length
   book(record, reply, reply.tokens.candidates)

@@ -1,4 +1,6 @@
-import { type Directives, numberOf, readDirectives, readFaultSetting } from './directives.ts'
+import { begin, withDrawn } from '../base/calls/intake.ts'
+import { isCutBefore } from '../base/refusals.ts'
+import { type Directives, readDirectives, readFaultSetting } from './directives.ts'
 import type { CallRecord, Kind } from './ledger.ts'
 import { type Problem, problem, quotaProblem, refusalOf, turnAway } from './problems.ts'
 import type { Exchange, State } from './state.ts'
@@ -25,8 +27,7 @@ export async function accept(
     return null
   }
   if (read.problem) return away(problem(400, read.problem))
-  const directives = withDrawn(state, read.directives)
-  ledger.countDirectives(directives)
+  const directives = withDrawn(state, read.directives, readFaultSetting)
   const refusal = call.wrong ?? refusalOf(state, directives, call.text)
   if (refusal) return away(refusal)
   const limits = { requests: settings.requestsPerMinute, tokens: settings.tokensPerMinute }
@@ -35,24 +36,10 @@ export async function accept(
     const counted = over.kind === 'requests' ? 'GenerateRequests' : 'GenerateContentInputTokens'
     return away(quotaProblem(`${counted}PerMinutePerProjectPerModel-FreeTier`, model, over.retryAfterMs))
   }
-  if (directives.has('cut_before')) {
-    ledger.countRejected('cut')
-    exchange.response.destroy()
-    return null
-  }
+  if (isCutBefore(state, exchange.response, directives)) return null
   const stream = exchange.method === 'streamGenerateContent'
   const id = `emulated${String(state.next()).padStart(8, '0')}`
-  const record = ledger.accept({ id, kind: call.kind, model, apiVersion, apiKey, stream, at: state.now() })
-  exchange.response.once('close', () => ledger.settle(record, state.now(), 'left'))
-  await state.wait(settings.latencyMs)
-  if (directives.has('stall')) await state.wait(numberOf(directives, 'stall', 0, 24 * 60 * 60 * 1000))
+  const record = ledger.accept({ id, kind: call.kind, model, apiVersion, apiKey, stream, events: 0, at: state.now() })
+  await begin(state, exchange.response, directives, record)
   return { id, directives, record }
-}
-
-/** Directives of the call, or, in chaos runs, one of the faults that are set. */
-function withDrawn(state: State, directives: Directives): Directives {
-  const { faultRate, faults } = state.settings
-  if (faultRate === 0 || faults.length === 0 || state.chance() >= faultRate) return directives
-  const drawn = faults[Math.floor(state.chance() * faults.length)] ?? ''
-  return new Map([...directives, ...readFaultSetting(drawn).directives])
 }

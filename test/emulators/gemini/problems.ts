@@ -1,4 +1,6 @@
-import { type Directives, numberOf } from './directives.ts'
+import { numberOf } from '../base/directives.ts'
+import { failing } from '../base/refusals.ts'
+import type { Directives } from './directives.ts'
 import type { Exchange, State } from './state.ts'
 import { sendJson } from './wire.ts'
 
@@ -90,11 +92,10 @@ export async function turnAway(state: State, exchange: Exchange, found: Problem)
 export function refusalOf(state: State, directives: Directives, prompt: string): Problem | null {
   if (directives.has('context'))
     return problem(400, 'The input token count (1054016) exceeds the maximum number of tokens allowed (1048576).')
-  for (const name of ['fail', 'fail_once'] as const) {
-    if (!directives.has(name) || (name === 'fail_once' && !state.ledger.isFirstSight(prompt))) continue
-    return directedProblem(directives, numberOf(directives, name, 0, 500), directives.get(name)?.[1])
-  }
-  return null
+  const name = failing(directives, () => state.ledger.isFirstSight(prompt))
+  return name === undefined
+    ? null
+    : directedProblem(directives, numberOf(directives, name, 0, 500), directives.get(name)?.[1])
 }
 
 /** `fail:429 quota:GenerateRequestsPerDayPerProjectPerModel retry:59s`; `reason` is of ErrorInfo, `words` the message. */

@@ -1,7 +1,9 @@
+import { callsOf } from '../base/calls/directives.ts'
+import { numberOf } from '../base/directives.ts'
 import { conforming, type JsonSchema } from '../openai/schema-value.ts'
 import { loremPieces, piecesOf, tokensOf } from '../openai/tokens.ts'
 import { type GenerateBody, isThird, type Part } from './body.ts'
-import { callsOf, type Directives, numberOf } from './directives.ts'
+import type { Directives } from './directives.ts'
 import type { CallRecord, Tokens } from './ledger.ts'
 import type { GeminiSettings } from './settings.ts'
 

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
-import { numberOf, refusal } from './faults.ts'
+import { failsAtFirst, isPollCut } from '../base/jobs/faults.ts'
+import { type Exchange, sendJson } from '../base/wire.ts'
+import { refusal } from './faults.ts'
 import { imageUrl } from './images.ts'
 import type { Generation } from './ledger.ts'
-import { type Exchange, type State, sendJson } from './state.ts'
+import type { State } from './state.ts'
 
 interface ImageObject {
   url: string | null
@@ -35,11 +37,10 @@ export async function poll(state: State, { request, response }: Exchange, id: st
   }
   const { faults, record } = generation
   record.polls += 1
-  if (faults.has('poll_cut') && record.polls <= numberOf(faults, 'poll_cut', 0, 1)) {
-    return void request.socket.destroy()
-  }
-  if (faults.has('poll_fail') && record.polls <= numberOf(faults, 'poll_fail', 1, 1)) {
-    const why = refusal(numberOf(faults, 'poll_fail', 0, 500), undefined, state.settings.maxInflight)
+  if (isPollCut(faults, record.polls)) return void request.socket.destroy()
+  const failed = failsAtFirst(faults, 'poll_fail', record.polls)
+  if (failed !== undefined) {
+    const why = refusal(failed, undefined, state.settings.maxInflight)
     return void (await sendJson(response, why.status, why.body))
   }
   await sendJson(response, 200, {

@@ -1,8 +1,6 @@
-/**
- * Directives tell the emulator to misbehave for one request. They stand in the prompt, since a client under test adds
- * no headers of its own: `a cat [[slow:200]] [[cut_after]]`.
- */
-export const directiveNames = [
+import { asPrompt, type Directives, problemWithStatus, splitDirectives } from '../base/directives.ts'
+
+const names = [
   // Before acceptance: nothing is generated or billed.
   'fail',
   'fail_once',
@@ -43,10 +41,8 @@ export const directiveNames = [
   'webhook_none',
 ] as const
 
-export type DirectiveName = (typeof directiveNames)[number]
-
-/** Directive name to its arguments, which colons separate. */
-export type Faults = ReadonlyMap<DirectiveName, readonly string[]>
+/** The directives of a request, all of which are ways of going wrong. */
+export type Faults = Directives<(typeof names)[number]>
 
 export const rejectReasons = [
   'insufficient_funds',
@@ -57,40 +53,17 @@ export const rejectReasons = [
   'feature_limit',
 ] as const
 
-const directivePattern = /\[\[([a-z_]+)(?::([^\]]*))?\]\]/g
-const failStatuses = new Set([400, 401, 402, 403, 422, 429, 500, 503])
+const pattern = /\[\[([a-z_]+)(?::([^\]]*))?\]\]/g
+const statuses = [400, 401, 402, 403, 422, 429, 500, 503]
 
 /** Splits a prompt into its directives and the text without them. `problem` names a directive that does not exist. */
 export function readDirectives(prompt: string): { faults: Faults; text: string; problem: string | undefined } {
-  const faults = new Map<DirectiveName, readonly string[]>()
-  let problem: string | undefined
-  const text = prompt.replace(directivePattern, (_whole, name: string, argument: string | undefined) => {
-    const known = directiveNames.find((candidate) => candidate === name)
-    if (known) faults.set(known, argument === undefined ? [] : argument.split(':'))
-    else problem ??= `unknown directive ${name}`
-    return ' '
-  })
-  problem ??= problemWithStatus(faults)
-  return { faults, text: text.replace(/\s+/g, ' ').trim(), problem }
+  const { directives: faults, rest, problem } = splitDirectives(prompt, { pattern, names })
+  return { faults, text: rest.replace(/\s+/g, ' ').trim(), problem: problem ?? problemWithRefusals(faults) }
 }
 
 /** Reads the form used in settings: `fail:503`, or several with a space between. */
-export function readFaultSetting(setting: string): { faults: Faults; problem: string | undefined } {
-  return readDirectives(
-    setting
-      .split(/\s+/)
-      .filter(Boolean)
-      .map((item) => `[[${item}]]`)
-      .join(''),
-  )
-}
-
-/** An argument as a number, or the fallback when it is absent or not a number. */
-export function numberOf(faults: Faults, name: DirectiveName, position: number, fallback: number): number {
-  const argument = faults.get(name)?.[position]
-  const value = argument === undefined || argument === '' ? Number.NaN : Number(argument)
-  return Number.isFinite(value) && value >= 0 ? value : fallback
-}
+export const readFaultSetting = (setting: string) => readDirectives(asPrompt(setting))
 
 /** Status, headers and body of a refusal. `reason` is used by 402 and 429; a 429 without one has a bare body. */
 export function refusal(
@@ -108,10 +81,11 @@ export function refusal(
   return { status, body: { error: statusTexts[status] ?? 'Error.' } }
 }
 
-function problemWithStatus(faults: Faults): string | undefined {
+function problemWithRefusals(faults: Faults): string | undefined {
   for (const name of ['fail', 'fail_once', 'quote_fail'] as const) {
     if (!faults.has(name)) continue
-    if (!failStatuses.has(numberOf(faults, name, 0, 0))) return `${name} needs one of ${[...failStatuses].join(', ')}`
+    const wrong = problemWithStatus(faults, [name], statuses)
+    if (wrong) return wrong
     const reason = faults.get(name)?.[1]
     if (reason !== undefined && !rejectReasons.some((known) => known === reason)) return `unknown reason ${reason}`
   }

@@ -1,12 +1,19 @@
 import { randomBytes, randomInt } from 'node:crypto'
+import { numberOf } from '../base/directives.ts'
+import { sendAnswer } from '../base/jobs/answer.ts'
+import { withDrawn } from '../base/jobs/faults.ts'
+import { nothingHanded } from '../base/jobs/ledger.ts'
+import { deliver, problemWithWebhookUrl } from '../base/jobs/webhooks.ts'
+import { failing, isCutBefore } from '../base/refusals.ts'
+import { type Exchange, readBody, sendJson } from '../base/wire.ts'
 import { acceptanceBody, answerBody, userIdOf } from './answers.ts'
-import { type Faults, numberOf, readDirectives, readFaultSetting, refusal } from './faults.ts'
+import { type Faults, readDirectives, readFaultSetting, refusal } from './faults.ts'
 import type { Generation } from './ledger.ts'
 import { numImages, priceOf, sizeOf } from './models.ts'
-import { type GenerateInput, parseGenerate, readBody } from './requests.ts'
+import { type GenerateInput, maxBodyBytes, parseGenerate } from './requests.ts'
 import type { Operation } from './spec.ts'
-import { type Exchange, type State, sendBytes, sendJson } from './state.ts'
-import { deliverWebhook, problemWithWebhookUrl } from './webhooks.ts'
+import type { State } from './state.ts'
+import { deliverWebhook } from './webhooks.ts'
 
 const maxSeed = 2_147_483_647
 
@@ -24,7 +31,7 @@ interface Order {
 /** Answers a generate request: check, quote or refuse, accept, generate, answer. */
 export async function generate(state: State, exchange: Exchange, operation: Operation, apiKey: string): Promise<void> {
   const { request, response, url } = exchange
-  const body = await readBody(request)
+  const body = await readBody(request, maxBodyBytes)
   if (!body) {
     state.ledger.countRejected(413)
     await sendJson(response, 413, { error: 'Request body is too large.' }, { connection: 'close' })
@@ -41,7 +48,7 @@ export async function generate(state: State, exchange: Exchange, operation: Oper
   if (problem) return refuse(state, exchange, 400, { error: problem })
   const order = { exchange, operation, apiKey, input: parsed.input, faults, text }
   if (operation.api === 'v2' && url.searchParams.get('dry_run') === 'true') return quote(state, order)
-  order.faults = withChaos(state, faults)
+  order.faults = withDrawn(state, faults, readFaultSetting)
   state.ledger.countFaults(order.faults)
   if (await refuseByDirective(state, order)) return
   const leave = state.ledger.enter(apiKey, state.settings.maxInflight)
@@ -85,25 +92,12 @@ async function quote(state: State, { exchange, operation, input, faults }: Order
   })
 }
 
-function withChaos(state: State, faults: Faults): Faults {
-  const { faultRate, faults: settings } = state.settings
-  if (faultRate <= 0 || settings.length === 0 || state.chance() >= faultRate) return faults
-  const drawn = settings[Math.floor(state.chance() * settings.length)] ?? ''
-  // What the prompt asks for wins over what chance drew.
-  return new Map([...readFaultSetting(drawn).faults, ...faults])
-}
-
 /** Whether a directive turned the request away before it was accepted. */
 async function refuseByDirective(state: State, { exchange, input, faults }: Order): Promise<boolean> {
-  const firstSight = !faults.has('fail_once') || state.ledger.isFirstSight(String(input.fields.prompt))
-  const name = faults.has('fail') ? 'fail' : faults.has('fail_once') && firstSight ? 'fail_once' : undefined
+  const name = failing(faults, () => state.ledger.sights.isFirst(String(input.fields.prompt)))
   if (!name && !faults.has('reject') && !faults.has('cut_before')) return false
   await state.wait(numberOf(faults, 'slow', 0, 0))
-  if (faults.has('cut_before')) {
-    state.ledger.countRejected('cut')
-    exchange.request.socket.destroy()
-    return true
-  }
+  if (isCutBefore(state, exchange.response, faults)) return true
   const status = name ? numberOf(faults, name, 0, 500) : 422
   const why = refusal(status, name && faults.get(name)?.[1], state.settings.maxInflight)
   await refuse(state, exchange, why.status, why.body, faults.get('retry_after')?.[0])
@@ -127,12 +121,7 @@ function accept(state: State, { operation, apiKey, input, faults, text }: Order)
       completedAt: null,
       status: 'pending',
       costUsdMicros: priceOf(operation, input, seed).chargedUsdMicros,
-      responded: false,
-      closedUnanswered: false,
-      polls: 0,
-      downloads: 0,
-      webhooksDelivered: 0,
-      webhooksFailed: 0,
+      ...nothingHanded(),
     },
     apiKey,
     text,
@@ -173,26 +162,10 @@ async function answerAsync(state: State, order: Order, generation: Generation, f
   await notified
 }
 
-/** Sends the answer to an accepted request, or spoils it as the directives say. */
 async function answer(state: State, order: Order, generation: Generation, body: unknown): Promise<void> {
-  const { response, request } = order.exchange
-  const { faults } = order
-  if (faults.has('stall')) {
-    const stallMs = numberOf(faults, 'stall', 0, Number.POSITIVE_INFINITY)
-    if (!Number.isFinite(stallMs)) return
-    await state.wait(stallMs)
-  }
-  if (faults.has('cut_after')) return void request.socket.destroy()
-  const json = { 'content-type': 'application/json' }
-  if (faults.has('garbage')) {
-    return void (await sendBytes(response, 200, Buffer.from('<!doctype html><title>upstream</title>'), json))
-  }
-  if (faults.has('malformed')) return void (await sendJson(response, 200, { generation_id: 42, data: 'none' }))
-  if (faults.has('truncated')) {
-    const text = Buffer.from(JSON.stringify(body))
-    return void (await sendBytes(response, 200, text.subarray(0, Math.floor(text.length / 2)), json))
-  }
-  generation.record.responded = await sendJson(response, 200, body)
+  const malformed = { generation_id: 42, data: 'none' }
+  const { exchange, faults } = order
+  generation.record.responded = await sendAnswer(state, exchange, faults, { status: 200, body, malformed })
 }
 
 /** One webhook after all images are ready; none after a failure. */
@@ -202,8 +175,8 @@ async function notify(state: State, generation: Generation): Promise<void> {
   const { data } = answerBody(state, generation)
   const created = new Date(record.acceptedAt).toISOString()
   const body = JSON.stringify({ generation_id: record.id, created, data })
-  for (let turn = 0; turn < (faults.has('webhook_twice') ? 2 : 1); turn += 1) {
-    const delivered = await deliverWebhook(
+  await deliver(faults, record, () =>
+    deliverWebhook(
       {
         url: webhookUrl,
         generationId: record.id,
@@ -211,11 +184,9 @@ async function notify(state: State, generation: Generation): Promise<void> {
         timestampSeconds: Math.floor(state.now() / 1000),
         body,
         badSignature: faults.has('webhook_bad_signature'),
-        signal: state.closing.signal,
+        signal: state.closing,
       },
       state.keys.current(),
-    )
-    if (delivered) record.webhooksDelivered += 1
-    else record.webhooksFailed += 1
-  }
+    ),
+  )
 }

@@ -1,10 +1,14 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
+import { numberOf } from '../base/directives.ts'
+import { failsAtFirst } from '../base/jobs/faults.ts'
+import { sendPicture } from '../base/jobs/picture.ts'
+import { type Exchange, sendJson } from '../base/wire.ts'
 import { convertPicture } from '../picture/formats.ts'
 import { drawPicture, flatPicture, type PictureRequest } from '../picture.ts'
-import { numberOf, refusal } from './faults.ts'
+import { refusal } from './faults.ts'
 import type { Generation, Image } from './ledger.ts'
-import { type Exchange, type State, sendBytes, sendJson } from './state.ts'
+import type { State } from './state.ts'
 
 const pathPattern = /^\/api\/images\/ephemeral\/([\w-]+)\.png$/
 
@@ -35,28 +39,13 @@ export async function serveImage(state: State, { response, url }: Exchange): Pro
 async function sendImage(state: State, image: Image, response: ServerResponse): Promise<void> {
   const { faults } = image.generation
   await state.wait(numberOf(faults, 'slow_image', 0, 0))
-  if (faults.has('image_fail') && image.downloads <= numberOf(faults, 'image_fail', 1, 1)) {
-    const { status, body } = refusal(numberOf(faults, 'image_fail', 0, 500), undefined, 0)
+  const failed = failsAtFirst(faults, 'image_fail', image.downloads)
+  if (failed !== undefined) {
+    const { status, body } = refusal(failed, undefined, 0)
     return void (await sendJson(response, status, body))
   }
-  const target = faults.get('redirect')?.join(':')
-  if (target) return void (await sendBytes(response, 302, Buffer.alloc(0), { location: target }))
-  const whole = faults.has('bad_image') ? Buffer.from('this is not an image') : await spoil(image, paint(state, image))
-  const half = whole.subarray(0, Math.floor(whole.length / 2))
   const format = faults.get('image_format')?.[0] ?? 'png'
-  const headers = { 'content-type': faults.has('wrong_type') ? 'text/html' : `image/${format}` }
-  if (faults.has('truncated_image')) {
-    response.writeHead(200, { ...headers, 'content-length': String(whole.length) })
-    response.write(half, () => response.destroy())
-    return
-  }
-  if (faults.has('no_length')) {
-    response.writeHead(200, { ...headers, 'transfer-encoding': 'chunked' })
-    response.write(half)
-    response.end(whole.subarray(half.length))
-    return
-  }
-  await sendBytes(response, 200, faults.has('short_image') ? half : whole, headers)
+  await sendPicture(response, faults, `image/${format}`, () => spoil(image, paint(state, image)))
 }
 
 function paint(state: State, image: Image): Buffer {

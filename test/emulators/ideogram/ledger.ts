@@ -1,10 +1,12 @@
+import { type Handed, keep, maxJobs } from '../base/jobs/ledger.ts'
+import { count, newest, Sights } from '../base/tally.ts'
 import type { Faults } from './faults.ts'
 import type { Size } from './models.ts'
 
 export type GenerationStatus = 'pending' | 'completed' | 'failed'
 
 /** What a test may ask about one accepted generation. Times are Unix milliseconds on the emulator's clock. */
-export interface GenerationRecord {
+export interface GenerationRecord extends Handed {
   id: string
   api: 'v1' | 'v2'
   model: string
@@ -18,14 +20,6 @@ export interface GenerationRecord {
   status: GenerationStatus
   /** Charged at acceptance; 0 after an asynchronous failure. */
   costUsdMicros: number
-  /** A well-formed acceptance answer was handed to the client's connection in full. */
-  responded: boolean
-  /** The connection closed before an answer was handed to it in full. */
-  closedUnanswered: boolean
-  polls: number
-  downloads: number
-  webhooksDelivered: number
-  webhooksFailed: number
 }
 
 export interface IdeogramStats {
@@ -83,13 +77,11 @@ interface Account {
   inflight: number
 }
 
-export const maxGenerations = 20_000
-
 /** Remembers what was accepted and what it cost, in bounded room. */
 export class Ledger {
   readonly generations = new Map<string, Generation>()
   readonly images = new Map<string, Image>()
-  readonly promptsSeen = new Set<string>()
+  readonly sights = new Sights(maxJobs)
   readonly totals: Omit<IdeogramStats, 'generations' | 'inflight'> = {
     requests: 0,
     accepted: 0,
@@ -128,12 +120,7 @@ export class Ledger {
   accept(generation: Generation): void {
     this.totals.accepted += 1
     this.totals.billed_usd_micros += generation.record.costUsdMicros
-    this.generations.set(generation.record.id, generation)
-    for (const image of generation.images) this.images.set(image.id, image)
-    if (this.generations.size <= maxGenerations) return
-    const [oldestId, oldest] = this.generations.entries().next().value as [string, Generation]
-    this.generations.delete(oldestId)
-    for (const image of oldest.images) this.images.delete(image.id)
+    keep(this.generations, this.images, generation, ({ images }) => images)
   }
 
   settle(generation: Generation, now: number): void {
@@ -150,28 +137,19 @@ export class Ledger {
   }
 
   countRejected(status: number | 'cut'): void {
-    this.totals.rejected[status] = (this.totals.rejected[status] ?? 0) + 1
+    count(this.totals.rejected, status)
   }
 
   countKey(apiKey: string): void {
-    this.totals.perKey[apiKey] = (this.totals.perKey[apiKey] ?? 0) + 1
+    count(this.totals.perKey, apiKey)
   }
 
   countFaults(faults: Faults): void {
-    for (const name of faults.keys()) this.totals.faults[name] = (this.totals.faults[name] ?? 0) + 1
-  }
-
-  /** Whether this prompt is new; the oldest are forgotten above the bound on generations. */
-  isFirstSight(prompt: string): boolean {
-    if (this.promptsSeen.has(prompt)) return false
-    if (this.promptsSeen.size >= maxGenerations) this.promptsSeen.delete(this.promptsSeen.keys().next().value as string)
-    this.promptsSeen.add(prompt)
-    return true
+    for (const name of faults.keys()) count(this.totals.faults, name)
   }
 
   /** A copy, with at most the newest `limit` generations. */
-  stats(limit = maxGenerations): IdeogramStats {
-    const kept = limit === 0 ? [] : [...this.generations.values()].slice(-limit)
+  stats(limit = maxJobs): IdeogramStats {
     let inflight = 0
     for (const account of this.#accounts.values()) inflight += account.inflight
     const { rejected, faults, perKey, ...totals } = this.totals
@@ -181,7 +159,7 @@ export class Ledger {
       rejected: { ...rejected },
       faults: { ...faults },
       perKey: { ...perKey },
-      generations: kept.map((generation) => ({ ...generation.record })),
+      generations: newest([...this.generations.values()], limit).map(({ record }) => ({ ...record })),
     }
   }
 }

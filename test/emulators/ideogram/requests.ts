@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import { isJsonObject, parseJson } from '../base/wire.ts'
 import { isPresetSize } from './models.ts'
 import { fileMark, type Operation, resolveSchema, type Schema } from './spec.ts'
 
@@ -17,27 +17,15 @@ export interface GenerateInput {
 
 type Parsed = { ok: true; input: GenerateInput } | { ok: false; problem: string }
 
-const maxBodyBytes = 60_000_000
+export const maxBodyBytes = 60_000_000
 const maxPromptCharacters = 10_000
 const megabyte = 1_000_000
-
-/** The whole body, or undefined when it is larger than the limit. Rejects when the client goes away. */
-export async function readBody(request: IncomingMessage, limit = maxBodyBytes): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > limit) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
-}
 
 /** Reads a JSON or multipart body and checks it against the operation's schema and the rules that stand in prose. */
 export async function parseGenerate(operation: Operation, contentType: string, body: Buffer): Promise<Parsed> {
   const media = contentType.split(';')[0]?.trim().toLowerCase()
   let parsed: Parsed
-  if (media === 'application/json') parsed = parseJson(body)
+  if (media === 'application/json') parsed = readJson(body)
   else if (media !== 'multipart/form-data') parsed = failed(`Content type ${media || 'none'} is not supported.`)
   else if (!operation.takesMultipart) parsed = failed(`${operation.model} takes application/json only.`)
   else parsed = await parseMultipart(operation, contentType, body)
@@ -56,14 +44,10 @@ function failed(problem: string): Parsed {
   return { ok: false, problem }
 }
 
-function parseJson(body: Buffer): Parsed {
-  try {
-    const fields: unknown = JSON.parse(body.toString('utf8'))
-    if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return failed('Body must be an object.')
-    return { ok: true, input: { fields: fields as Fields, files: new Map() } }
-  } catch {
-    return failed('Body is not JSON.')
-  }
+function readJson(body: Buffer): Parsed {
+  const fields = parseJson(body)
+  if (fields === undefined) return failed('Body is not JSON.')
+  return isJsonObject(fields) ? { ok: true, input: { fields, files: new Map() } } : failed('Body must be an object.')
 }
 
 /** Scalars are text parts, arrays repeat a part, objects are JSON parts, files carry a filename. */

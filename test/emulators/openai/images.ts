@@ -1,6 +1,7 @@
+import { numberOf } from '../base/directives.ts'
 import { drawPicture, flatPicture } from '../picture.ts'
 import { hashText } from '../random.ts'
-import { numberOf, readDirectives } from './directives.ts'
+import { readDirectives } from './directives.ts'
 import { accept } from './intake.ts'
 import { problem, turnAway } from './problems.ts'
 import type { Exchange, State } from './state.ts'

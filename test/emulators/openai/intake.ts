@@ -1,4 +1,7 @@
-import { type Directives, numberOf, readDirectives, readFaultSetting } from './directives.ts'
+import { begin, withDrawn } from '../base/calls/intake.ts'
+import { numberOf } from '../base/directives.ts'
+import { isCutBefore } from '../base/refusals.ts'
+import { type Directives, readDirectives, readFaultSetting } from './directives.ts'
 import type { CallRecord, Kind } from './ledger.ts'
 import { gatewayError, problem, refusalOf, turnAway } from './problems.ts'
 import type { Exchange, State } from './state.ts'
@@ -26,8 +29,7 @@ export async function accept(
     await turnAway(state, exchange, problem(400, null, read.problem))
     return null
   }
-  const directives = withDrawn(state, read.directives)
-  ledger.countDirectives(directives)
+  const directives = withDrawn(state, read.directives, readFaultSetting)
   if (exchange.gateway && (await gatewayRefuses(state, exchange, directives))) return null
   const headers = headersOf(state, exchange, call.model)
   const refusal = modelProblem(state, call) ?? refusalOf(state, directives, call.text)
@@ -44,11 +46,7 @@ export async function accept(
     })
     return null
   }
-  if (directives.has('cut_before')) {
-    ledger.countRejected('cut')
-    exchange.response.destroy()
-    return null
-  }
+  if (isCutBefore(state, exchange.response, directives)) return null
   const number = state.next()
   const record = ledger.accept({
     id: idOf(state, number),
@@ -56,13 +54,10 @@ export async function accept(
     model: call.model,
     apiKey: exchange.apiKey,
     stream: call.stream,
+    chunks: 0,
     at: state.now(),
   })
-  // A response that was sent whole closes too, before whoever sent it hears of it.
-  const { response } = exchange
-  response.once('close', () => ledger.settle(record, state.now(), response.writableFinished ? 'answered' : 'left'))
-  await state.wait(settings.latencyMs)
-  if (directives.has('stall')) await state.wait(numberOf(directives, 'stall', 0, 24 * 60 * 60 * 1000))
+  await begin(state, exchange.response, directives, record)
   return {
     id: record.id,
     createdAt: Math.floor(record.at / 1000),
@@ -70,14 +65,6 @@ export async function accept(
     record,
     headers: { ...headersOf(state, exchange, call.model), ...gatewayHeaders(exchange, directives, number) },
   }
-}
-
-/** Directives of the call, or, in chaos runs, one of the faults that are set. */
-function withDrawn(state: State, directives: Directives): Directives {
-  const { faultRate, faults } = state.settings
-  if (faultRate === 0 || faults.length === 0 || state.chance() >= faultRate) return directives
-  const drawn = faults[Math.floor(state.chance() * faults.length)] ?? ''
-  return new Map([...directives, ...readFaultSetting(drawn).directives])
 }
 
 function modelProblem(state: State, { model }: { model: string }) {

@@ -1,9 +1,9 @@
-import type { Directives } from './directives.ts'
+import { type Call, CallLedger, type CallStats } from '../base/calls/ledger.ts'
 
 export type Kind = 'chat' | 'embedding' | 'image'
 
 /** Tokens as the provider bills them: cached and written are parts of `prompt`, reasoning is a part of `completion`. */
-export interface Tokens {
+interface Tokens {
   prompt: number
   cached: number
   written: number
@@ -11,127 +11,24 @@ export interface Tokens {
   reasoning: number
 }
 
-/** What a test may ask about one accepted call. Times are Unix milliseconds on the emulator's clock. */
-export interface CallRecord {
-  id: string
+/** What was generated until the answer ended, was cut, or the client left. */
+interface Made {
+  tokens: Tokens
+  images: number
+}
+
+export interface CallRecord extends Call, Made {
   kind: Kind
-  model: string
-  apiKey: string
-  stream: boolean
-  at: number
-  endedAt: number | null
-  /** What was generated until the answer ended, was cut, or the client left. */
-  tokens: Tokens
-  images: number
   chunks: number
-  /** The whole answer was handed to the client's connection. */
-  answered: boolean
-  /** The client closed the connection first. */
-  clientLeft: boolean
-  /** Whether the client was told the usage. */
-  usageTold: boolean
 }
 
-export interface OpenAiStats {
-  /** Requests to the provider's own paths. */
-  requests: number
-  /** Calls accepted, which is to say billed. */
-  accepted: number
-  tokens: Tokens
-  images: number
-  inflight: number
-  peakInflight: number
-  /** Calls turned away, by HTTP status; `cut` counts connections cut before acceptance. */
-  rejected: Record<string, number>
-  /** How often each directive took part in a call. */
-  directives: Record<string, number>
-  clientsLeft: number
-  /** Oldest first; the oldest are dropped above 20,000 and the totals keep counting them. */
-  calls: CallRecord[]
-}
+export type OpenAiStats = CallStats<Made, CallRecord>
 
-export const maxCalls = 20_000
+export type Ledger = CallLedger<Made, CallRecord>
 
-const noTokens = (): Tokens => ({ prompt: 0, cached: 0, written: 0, completion: 0, reasoning: 0 })
+const nothing = (): Made => ({
+  tokens: { prompt: 0, cached: 0, written: 0, completion: 0, reasoning: 0 },
+  images: 0,
+})
 
-/** Remembers what was accepted and what of it was generated, in bounded room. */
-export class Ledger {
-  readonly #calls: CallRecord[] = []
-  readonly #seen = new Set<string>()
-  readonly #totals = {
-    requests: 0,
-    accepted: 0,
-    tokens: noTokens(),
-    images: 0,
-    inflight: 0,
-    peakInflight: 0,
-    rejected: {} as Record<string, number>,
-    directives: {} as Record<string, number>,
-    clientsLeft: 0,
-  }
-
-  countRequest(): void {
-    this.#totals.requests += 1
-  }
-
-  accept(call: Pick<CallRecord, 'id' | 'kind' | 'model' | 'apiKey' | 'stream' | 'at'>): CallRecord {
-    const record: CallRecord = {
-      ...call,
-      endedAt: null,
-      tokens: noTokens(),
-      images: 0,
-      chunks: 0,
-      answered: false,
-      clientLeft: false,
-      usageTold: false,
-    }
-    this.#totals.accepted += 1
-    this.#totals.inflight += 1
-    this.#totals.peakInflight = Math.max(this.#totals.peakInflight, this.#totals.inflight)
-    this.#calls.push(record)
-    if (this.#calls.length > maxCalls) this.#calls.splice(0, maxCalls / 10)
-    return record
-  }
-
-  settle(record: CallRecord, now: number, ending: 'answered' | 'left' | 'cut'): void {
-    if (record.endedAt !== null) return
-    record.endedAt = now
-    record.answered = ending === 'answered'
-    record.clientLeft = ending === 'left'
-    this.#totals.inflight -= 1
-    this.#totals.images += record.images
-    if (ending === 'left') this.#totals.clientsLeft += 1
-    for (const kind of Object.keys(record.tokens) as (keyof Tokens)[]) {
-      this.#totals.tokens[kind] += record.tokens[kind]
-    }
-  }
-
-  countRejected(status: number | 'cut'): void {
-    this.#totals.rejected[status] = (this.#totals.rejected[status] ?? 0) + 1
-  }
-
-  countDirectives(directives: Directives): void {
-    for (const name of directives.keys()) this.#totals.directives[name] = (this.#totals.directives[name] ?? 0) + 1
-  }
-
-  /** Whether this prompt is new; all are forgotten above the bound. */
-  isFirstSight(prompt: string): boolean {
-    if (this.#seen.has(prompt)) return false
-    if (this.#seen.size >= maxCalls) this.#seen.clear()
-    this.#seen.add(prompt)
-    return true
-  }
-
-  /** A copy, with at most the newest `limit` calls. */
-  stats(limit = maxCalls): OpenAiStats {
-    const { tokens, rejected, directives, ...totals } = this.#totals
-    const kept = limit === 0 ? [] : this.#calls.slice(-limit)
-    return {
-      ...totals,
-      tokens: { ...tokens },
-      rejected: { ...rejected },
-      directives: { ...directives },
-      calls: kept.map((call) => ({ ...call, tokens: { ...call.tokens } })),
-    }
-  }
-}
+export const createLedger = (): Ledger => new CallLedger<Made, CallRecord>(nothing)

@@ -1,8 +1,10 @@
-import { numberOf } from './directives.ts'
+import { dayMs } from '../base/calls/intake.ts'
+import { numberOf } from '../base/directives.ts'
+import { sendJson } from '../base/wire.ts'
 import { vectorOf } from './embeddings.ts'
 import { type Accepted, accept } from './intake.ts'
 import { book, type ChatBody, lastTextOf, promptOf, promptTokensOf, type Reply, replyTo } from './reply.ts'
-import { type Exchange, type State, sendJson } from './state.ts'
+import type { Exchange, State } from './state.ts'
 import { tokensOf } from './tokens.ts'
 import { endAnswer } from './wire.ts'
 
@@ -93,7 +95,7 @@ async function streamLines(
   const parts = reply.calls.length > 0 ? [messageOf('', reply.calls)] : reply.pieces.map((piece) => messageOf(piece))
   book(record, reply, 0)
   for (const [at, message] of parts.entries()) {
-    if (at === stallAt) await state.wait(numberOf(directives, 'stall_stream', 1, 24 * 60 * 60 * 1000))
+    if (at === stallAt) await state.wait(numberOf(directives, 'stall_stream', 1, dayMs))
     if (at === errorAt) {
       response.end(`${JSON.stringify({ error: 'the model runner has stopped' })}\n`)
       return state.ledger.settle(record, state.now(), 'cut')

@@ -1,6 +1,9 @@
-import { type Directives, numberOf } from './directives.ts'
+import { retryHeaders } from '../base/calls/intake.ts'
+import { failing } from '../base/refusals.ts'
+import { sendJson } from '../base/wire.ts'
+import type { Directives } from './directives.ts'
 import type { Server } from './settings.ts'
-import { type Exchange, type State, sendJson } from './state.ts'
+import type { Exchange, State } from './state.ts'
 
 /** Errors in the words of each server. */
 
@@ -87,12 +90,8 @@ export async function turnAway(
   headers: Record<string, string> = {},
 ): Promise<void> {
   state.ledger.countRejected(found.status)
-  const told: Record<string, string> = { ...headers }
-  if (directives.has('retry_after')) told['retry-after'] = directives.get('retry_after')?.join(':') ?? ''
-  if (directives.has('retry_after_ms')) told['retry-after-ms'] = String(numberOf(directives, 'retry_after_ms', 0, 0))
-  if (directives.has('should_retry')) told['x-should-retry'] = directives.get('should_retry')?.[0] ?? 'true'
   const body = native ? { error: found.message } : errorBody(state.settings.server, found)
-  await sendJson(response, found.status, body, told)
+  await sendJson(response, found.status, body, { ...headers, ...retryHeaders(directives) })
 }
 
 /** The gateway's own errors, whose list is called `error` where the provider's is `errors`. */
@@ -116,10 +115,8 @@ export function refusalOf(state: State, directives: Directives, prompt: string):
       ...problem(400, 'moderation_blocked', 'Your request was rejected by the safety system.'),
       type: 'image_generation_user_error',
     }
-  for (const name of ['fail', 'fail_once'] as const) {
-    const [status, code] = directives.get(name) ?? []
-    if (status === undefined || (name === 'fail_once' && !state.ledger.isFirstSight(prompt))) continue
-    return problem(Number(status), code)
-  }
-  return null
+  const name = failing(directives, () => state.ledger.isFirstSight(prompt))
+  if (name === undefined) return null
+  const [status, code] = directives.get(name) ?? []
+  return problem(Number(status), code)
 }

@@ -1,4 +1,6 @@
-import { callsOf, type Directives, numberOf } from './directives.ts'
+import { callsOf } from '../base/calls/directives.ts'
+import { numberOf } from '../base/directives.ts'
+import type { Directives } from './directives.ts'
 import type { CallRecord } from './ledger.ts'
 import { conforming, type JsonSchema } from './schema-value.ts'
 import type { OpenAiSettings } from './settings.ts'

@@ -1,32 +1,24 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { seededRandom } from '../random.ts'
-import { Ledger } from './ledger.ts'
-import { Limiter } from './limits.ts'
-import { initialSettings, type OpenAiControl, type OpenAiOptions, type OpenAiSettings } from './settings.ts'
+import { Limiter } from '../base/calls/limiter.ts'
+import { assembleState, type EmulatorState } from '../base/state.ts'
+import type { Exchange as AnyExchange } from '../base/wire.ts'
+import { readFaultSetting } from './directives.ts'
+import { createLedger, type Ledger } from './ledger.ts'
+import {
+  initialSettings,
+  type OpenAiControl,
+  type OpenAiOptions,
+  type OpenAiSettings,
+  problemWithSettings,
+} from './settings.ts'
 
 /** Everything the request handlers share. */
-export interface State {
-  /** Origin of this emulator, once it listens. */
-  url: string
-  settings: OpenAiSettings
+export interface State extends EmulatorState<OpenAiSettings, OpenAiControl> {
   ledger: Ledger
   limiter: Limiter
-  now(): number
-  /** Draws faults in chaos runs. */
-  chance(): number
-  /** A number that no earlier call of this kind gave. */
-  next(): number
-  /** Resolves after that long, at once for 0, and never once the emulator is closed. */
-  wait(durationMs: number): Promise<void>
-  control(patch: OpenAiControl): OpenAiSettings
-  reset(): void
-  dispose(): void
 }
 
 /** One request and its answer, at the path below the base. */
-export interface Exchange {
-  request: IncomingMessage
-  response: ServerResponse
+export interface Exchange extends AnyExchange {
   path: string
   apiKey: string
   /** Through the gateway's address. */
@@ -35,77 +27,11 @@ export interface Exchange {
   native?: boolean
 }
 
-export function createState(options: OpenAiOptions): State {
-  const timers = new Map<NodeJS.Timeout, () => void>()
-  const clock = options.now ?? Date.now
-  let random = seededRandom(1)
-  let numbers = 0
-  const finishNow = () => {
-    const waiting = [...timers]
-    timers.clear()
-    for (const [timer, resolve] of waiting) {
-      clearTimeout(timer)
-      resolve()
-    }
-  }
-  const state: State = {
-    url: '',
-    settings: initialSettings(options),
-    ledger: new Ledger(),
-    limiter: new Limiter(),
-    now: () => clock() + state.settings.clockOffsetMs,
-    chance: () => random(),
-    next: () => {
-      numbers += 1
-      return numbers
-    },
-    wait(durationMs) {
-      if (durationMs <= 0) return Promise.resolve()
-      return new Promise((resolve) => {
-        const timer = setTimeout(() => {
-          timers.delete(timer)
-          resolve()
-        }, durationMs)
-        timers.set(timer, resolve)
-      })
-    },
-    control({ finishNow: finish, ...patch }) {
-      Object.assign(state.settings, patch)
-      if (patch.seed !== undefined) random = seededRandom(patch.seed)
-      if (finish) finishNow()
-      return { ...state.settings }
-    },
-    reset() {
-      state.settings = initialSettings(options)
-      state.ledger = new Ledger()
-      state.limiter = new Limiter()
-      random = seededRandom(state.settings.seed)
-    },
-    dispose() {
-      for (const timer of timers.keys()) clearTimeout(timer)
-      timers.clear()
-    },
-  }
-  return state
-}
-
-/** Answers with JSON and resolves true when all of it went to the connection, false when the client was gone. */
-export function sendJson(
-  response: ServerResponse,
-  status: number,
-  body: unknown,
-  headers: Record<string, string> = {},
-): Promise<boolean> {
-  const bytes = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
-  return new Promise((resolve) => {
-    if (response.destroyed || response.socket?.destroyed) return resolve(false)
-    response.once('finish', () => resolve(true))
-    response.once('close', () => resolve(false))
-    response.writeHead(status, {
-      'content-type': 'application/json',
-      'content-length': String(bytes.length),
-      ...headers,
-    })
-    response.end(bytes)
+export const createState = (options: OpenAiOptions): State =>
+  assembleState({
+    settings: () => initialSettings(options),
+    memory: () => ({ ledger: createLedger(), limiter: new Limiter() }),
+    now: options.now,
+    readFaultSetting,
+    problemWithSettings,
   })
-}

@@ -1,6 +1,7 @@
-import type { ServerResponse } from 'node:http'
+import { isCutAfter } from '../base/calls/answer.ts'
+import { dressed, play, sseHeaders } from '../base/calls/stream.ts'
 import { callOf, logprobOf, tierOf } from './chat.ts'
-import { type Directives, numberOf } from './directives.ts'
+import type { Directives } from './directives.ts'
 import type { Accepted } from './intake.ts'
 import { errorBody, problem } from './problems.ts'
 import { book, type ChatBody, type Reply, usageOf } from './reply.ts'
@@ -25,80 +26,25 @@ export async function streamChat(
 ): Promise<void> {
   const { response } = exchange
   const { directives, record } = accepted
-  const settle = (ending: 'answered' | 'cut') => state.ledger.settle(record, state.now(), ending)
+  const { server } = state.settings
   book(record, reply, reply.reasoning)
-  if (directives.has('cut_after')) {
-    settle('cut')
-    response.destroy()
-    return
-  }
-  response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache',
-    ...accepted.headers,
-  })
-  const out = createOut(response, directives)
-  const delayMs = numberOf(directives, 'slow', 0, state.settings.chunkDelayMs)
-  const stallAt = directives.has('stall_stream') ? numberOf(directives, 'stall_stream', 0, 1) : -1
-  const errorAt = directives.has('error_event') ? numberOf(directives, 'error_event', 1, 2) : -1
-  const spoilAt = directives.has('malformed') ? numberOf(directives, 'malformed', 0, 2) : -1
-  let sent = 0
+  if (isCutAfter(state, response, accepted)) return
+  response.writeHead(200, { ...sseHeaders, ...accepted.headers })
   let generated = reply.reasoning
-  for (const event of directives.has('empty_stream')
-    ? [done]
-    : eventsOf(state.settings.server, body, accepted, reply)) {
-    if (sent === stallAt) await state.wait(numberOf(directives, 'stall_stream', 1, 24 * 60 * 60 * 1000))
-    if (sent === errorAt) {
-      out.write(errorEvent(state.settings.server, directives))
-      break
-    }
-    if (sent > 0) await state.wait(delayMs)
-    if (response.destroyed) return
-    generated += event.tokens
-    book(record, reply, Math.min(generated, reply.completionTokens))
-    if (event.kind === 'usage') record.usageTold = true
-    record.chunks += event.kind === 'text' ? 1 : 0
-    const text = sent === spoilAt ? `data: ${event.data.slice(0, -5)}\n\n` : `data: ${event.data}\n\n`
-    if (!out.write(text)) await out.drained()
-    if (out.isCut()) return settle('cut')
-    sent += 1
-  }
-  response.end(() => settle('answered'))
+  await play(state, response, accepted, {
+    events: directives.has('empty_stream') ? [done] : eventsOf(server, body, accepted, reply),
+    book(event) {
+      generated += event.tokens
+      book(record, reply, Math.min(generated, reply.completionTokens))
+      if (event.kind === 'usage') record.usageTold = true
+      record.chunks += event.kind === 'text' ? 1 : 0
+    },
+    frame: (data) => dressed(directives, `data: ${data}\n\n`),
+    error: () => dressed(directives, errorEvent(server, directives)),
+  })
 }
 
 const done: Event = { data: '[DONE]', tokens: 0, kind: 'done' }
-
-/** Writes as the directives say: in pieces of some bytes, up to some byte, with other line ends. */
-function createOut(response: ServerResponse, directives: Directives) {
-  const cutAt = directives.has('cut') ? numberOf(directives, 'cut', 0, 100) : Number.POSITIVE_INFINITY
-  const step = numberOf(directives, 'split', 0, 0)
-  let written = 0
-  let open = true
-  return {
-    write(text: string): boolean {
-      if (!open) return true
-      let shown = directives.has('comments') ? `: keep-alive\n\n${text}` : text
-      if (directives.has('crlf')) shown = shown.replace(/\n/g, '\r\n')
-      const bytes = Buffer.from(shown)
-      const kept = bytes.subarray(0, Math.max(0, cutAt - written))
-      written += kept.length
-      open = kept.length === bytes.length
-      let flowing = true
-      const size = step > 0 ? step : kept.length
-      for (let at = 0; at < kept.length; at += size) flowing = response.write(kept.subarray(at, at + size))
-      // What was written goes out before the connection breaks.
-      if (!open) setImmediate(() => response.destroy())
-      return flowing
-    },
-    isCut: () => !open,
-    drained: () =>
-      new Promise<void>((resolve) => {
-        if (!response.writableNeedDrain) return resolve()
-        response.once('drain', resolve)
-        response.once('close', resolve)
-      }),
-  }
-}
 
 function errorEvent(server: Server, directives: Directives): string {
   const code = directives.get('error_event')?.[0] || 'server_error'

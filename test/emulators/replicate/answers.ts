@@ -1,5 +1,5 @@
-import { numberOf } from '../ideogram/faults.ts'
-import { type Exchange, sendJson } from '../ideogram/state.ts'
+import { failsAtFirst, isPollCut } from '../base/jobs/faults.ts'
+import { type Exchange, sendJson } from '../base/wire.ts'
 import { fileUrl } from './files.ts'
 import type { Prediction } from './ledger.ts'
 import { notFound, problemOf } from './problems.ts'
@@ -73,11 +73,10 @@ export async function get(state: State, exchange: Exchange, answer: Answer, id: 
   if (!prediction) return answer(notFound.status, notFound.body)
   const { faults, record } = prediction
   record.polls += 1
-  if (faults.has('poll_cut') && record.polls <= numberOf(faults, 'poll_cut', 0, 1)) {
-    return void exchange.request.socket.destroy()
-  }
-  if (faults.has('poll_fail') && record.polls <= numberOf(faults, 'poll_fail', 1, 1)) {
-    const problem = problemOf(numberOf(faults, 'poll_fail', 0, 500))
+  if (isPollCut(faults, record.polls)) return void exchange.request.socket.destroy()
+  const failed = failsAtFirst(faults, 'poll_fail', record.polls)
+  if (failed !== undefined) {
+    const problem = problemOf(failed)
     return answer(problem.status, problem.body)
   }
   return answer(200, predictionBody(state, prediction))

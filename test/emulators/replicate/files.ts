@@ -1,5 +1,7 @@
-import { numberOf } from '../ideogram/faults.ts'
-import { type Exchange, sendBytes, sendJson } from '../ideogram/state.ts'
+import { numberOf } from '../base/directives.ts'
+import { failsAtFirst } from '../base/jobs/faults.ts'
+import { sendPicture } from '../base/jobs/picture.ts'
+import { type Exchange, sendJson } from '../base/wire.ts'
 import { drawPicture, flatPicture } from '../picture.ts'
 import type { OutputFile } from './ledger.ts'
 import { notFound, problemOf } from './problems.ts'
@@ -31,32 +33,9 @@ export async function serveFile(state: State, { response, url }: Exchange): Prom
   record.downloads += 1
   state.ledger.totals.downloads += 1
   await state.wait(numberOf(faults, 'slow_image', 0, 0))
-  if (faults.has('image_fail') && file.downloads <= numberOf(faults, 'image_fail', 1, 1)) {
-    const { status, body } = problemOf(numberOf(faults, 'image_fail', 0, 500))
-    return void (await sendJson(response, status, body))
-  }
-  await sendFile(state, file, response)
-}
-
-async function sendFile(state: State, file: OutputFile, response: Exchange['response']): Promise<void> {
-  const { faults } = file.prediction
-  const target = faults.get('redirect')?.join(':')
-  if (target) return void (await sendBytes(response, 302, Buffer.alloc(0), { location: target }))
-  const whole = faults.has('bad_image') ? Buffer.from('this is not an image') : pictureOf(state, file)
-  const half = whole.subarray(0, Math.floor(whole.length / 2))
-  const headers = { 'content-type': faults.has('wrong_type') ? 'text/html' : 'image/png' }
-  if (faults.has('truncated_image')) {
-    response.writeHead(200, { ...headers, 'content-length': String(whole.length) })
-    response.write(half, () => response.destroy())
-    return
-  }
-  if (faults.has('no_length')) {
-    response.writeHead(200, { ...headers, 'transfer-encoding': 'chunked' })
-    response.write(half)
-    response.end(whole.subarray(half.length))
-    return
-  }
-  await sendBytes(response, 200, faults.has('short_image') ? half : whole, headers)
+  const failed = failsAtFirst(faults, 'image_fail', file.downloads)
+  if (failed !== undefined) return void (await sendJson(response, failed, problemOf(failed).body))
+  await sendPicture(response, faults, 'image/png', () => pictureOf(state, file))
 }
 
 function pictureOf(state: State, { prediction, index }: OutputFile): Buffer {

@@ -1,10 +1,12 @@
+import { type Handed, keep, maxJobs } from '../base/jobs/ledger.ts'
+import { count, newest, Sights } from '../base/tally.ts'
 import type { Faults } from '../ideogram/faults.ts'
 import type { Model, Size } from './models.ts'
 
 export type Status = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled' | 'aborted'
 
 /** What a test may ask about one prediction. Times are Unix milliseconds on the emulator's clock. */
-export interface PredictionRecord {
+export interface PredictionRecord extends Handed {
   id: string
   model: string
   /** As it was sent, directives included. */
@@ -18,14 +20,6 @@ export interface PredictionRecord {
   error: string | null
   /** USD millionths: the price of what was made. */
   costUsdMicros: number
-  /** A well-formed answer to the create was handed to the client's connection in full. */
-  responded: boolean
-  /** The connection closed before an answer was handed to it in full. */
-  closedUnanswered: boolean
-  polls: number
-  downloads: number
-  webhooksDelivered: number
-  webhooksFailed: number
 }
 
 export interface ReplicateStats {
@@ -81,13 +75,11 @@ export interface Prediction {
   end(): void
 }
 
-export const maxPredictions = 20_000
-
 /** Remembers what was made and what it cost, in bounded room. */
 export class Ledger {
   readonly predictions = new Map<string, Prediction>()
   readonly files = new Map<string, OutputFile>()
-  readonly promptsSeen = new Set<string>()
+  readonly sights = new Sights(maxJobs)
   readonly totals: Omit<ReplicateStats, 'predictions'> = {
     requests: 0,
     created: 0,
@@ -111,12 +103,7 @@ export class Ledger {
     totals.inflight += 1
     totals.peakInflight = Math.max(totals.peakInflight, totals.inflight)
     if (!prediction.faults.has('reject')) totals.accepted += 1
-    this.predictions.set(prediction.record.id, prediction)
-    for (const file of prediction.files) this.files.set(file.id, file)
-    if (this.predictions.size <= maxPredictions) return
-    const [oldestId, oldest] = this.predictions.entries().next().value as [string, Prediction]
-    this.predictions.delete(oldestId)
-    for (const file of oldest.files) this.files.delete(file.id)
+    keep(this.predictions, this.files, prediction, ({ files }) => files)
   }
 
   /** Makes the status final, once: whatever comes later is too late. */
@@ -136,30 +123,21 @@ export class Ledger {
   }
 
   countRejected(status: number | 'cut'): void {
-    this.totals.rejected[status] = (this.totals.rejected[status] ?? 0) + 1
+    count(this.totals.rejected, status)
   }
 
   countFaults(faults: Faults): void {
-    for (const name of faults.keys()) this.totals.faults[name] = (this.totals.faults[name] ?? 0) + 1
-  }
-
-  /** Whether this prompt is new; the oldest are forgotten above the bound on predictions. */
-  isFirstSight(prompt: string): boolean {
-    if (this.promptsSeen.has(prompt)) return false
-    if (this.promptsSeen.size >= maxPredictions) this.promptsSeen.delete(this.promptsSeen.keys().next().value as string)
-    this.promptsSeen.add(prompt)
-    return true
+    for (const name of faults.keys()) count(this.totals.faults, name)
   }
 
   /** A copy, with at most the newest `limit` predictions. */
-  stats(limit = maxPredictions): ReplicateStats {
-    const kept = limit === 0 ? [] : [...this.predictions.values()].slice(-limit)
+  stats(limit = maxJobs): ReplicateStats {
     const { rejected, faults, ...totals } = this.totals
     return {
       ...totals,
       rejected: { ...rejected },
       faults: { ...faults },
-      predictions: kept.map(({ record }) => ({ ...record })),
+      predictions: newest([...this.predictions.values()], limit).map(({ record }) => ({ ...record })),
     }
   }
 }

@@ -1,6 +1,11 @@
 import { randomBytes, randomInt } from 'node:crypto'
-import { type Faults, numberOf, readFaultSetting } from '../ideogram/faults.ts'
-import { type Exchange, sendBytes, sendJson } from '../ideogram/state.ts'
+import { numberOf } from '../base/directives.ts'
+import { sendAnswer } from '../base/jobs/answer.ts'
+import { withDrawn } from '../base/jobs/faults.ts'
+import { nothingHanded } from '../base/jobs/ledger.ts'
+import { failing, isCutBefore } from '../base/refusals.ts'
+import { type Exchange, sendJson } from '../base/wire.ts'
+import { readFaultSetting } from '../ideogram/faults.ts'
 import { predictionBody } from './answers.ts'
 import { dataUri } from './files.ts'
 import type { Ledger, Prediction } from './ledger.ts'
@@ -27,7 +32,7 @@ export async function create(state: State, caller: Caller, named: Model | undefi
   const read = await readOrder(state, exchange.request, named)
   if (!read.ok) return refuse(state, caller, read.problem.status, read.problem.body)
   const { order } = read
-  order.faults = withChaos(state, order.faults)
+  order.faults = withDrawn(state, order.faults, readFaultSetting)
   const { ledger } = state
   ledger.countFaults(order.faults)
   if (await refuseByDirective(state, caller, order)) return
@@ -50,25 +55,12 @@ export async function refuse(state: State, caller: Caller, status: number, body:
   await sendJson(caller.exchange.response, status, body, { ...caller.headers, ...more })
 }
 
-function withChaos(state: State, faults: Faults): Faults {
-  const { faultRate, faults: settings } = state.settings
-  if (faultRate <= 0 || settings.length === 0 || state.chance() >= faultRate) return faults
-  const drawn = settings[Math.floor(state.chance() * settings.length)] ?? ''
-  // What the prompt asks for wins over what chance drew.
-  return new Map([...readFaultSetting(drawn).faults, ...faults])
-}
-
 /** Whether a directive turned the request away before it was accepted. */
 async function refuseByDirective(state: State, caller: Caller, { faults, input }: Order): Promise<boolean> {
-  const firstSight = !faults.has('fail_once') || state.ledger.isFirstSight(input.prompt)
-  const name = faults.has('fail') ? 'fail' : faults.has('fail_once') && firstSight ? 'fail_once' : undefined
+  const name = failing(faults, () => state.ledger.sights.isFirst(input.prompt))
   if (!name && !faults.has('cut_before')) return false
   await state.wait(numberOf(faults, 'slow', 0, 0))
-  if (faults.has('cut_before')) {
-    state.ledger.countRejected('cut')
-    caller.exchange.request.socket.destroy()
-    return true
-  }
+  if (isCutBefore(state, caller.exchange.response, faults)) return true
   const { status, body } = problemOf(numberOf(faults, name ?? 'fail', 0, 500))
   const retryAfter = faults.get('retry_after')?.[0]
   await refuse(state, caller, status, body, retryAfter === undefined ? {} : { 'retry-after': retryAfter })
@@ -95,12 +87,7 @@ function accept(state: State, order: Order, apiKey: string): Prediction {
       status: 'starting',
       error: null,
       costUsdMicros: 0,
-      responded: false,
-      closedUnanswered: false,
-      polls: 0,
-      downloads: 0,
-      webhooksDelivered: 0,
-      webhooksFailed: 0,
+      ...nothingHanded(),
     },
     model,
     pinned: order.pinned,
@@ -167,7 +154,6 @@ function waitedBody(state: State, prediction: Prediction): Record<string, unknow
   return { ...rest, status: 'processing', output: prediction.model.output === 'list' ? files : files[0] }
 }
 
-/** Sends the answer to an accepted request, or spoils it as the directives say. */
 async function answer(
   state: State,
   { exchange, headers }: Caller,
@@ -175,21 +161,6 @@ async function answer(
   status: number,
   body: unknown,
 ): Promise<void> {
-  const { response, request } = exchange
-  if (faults.has('stall')) {
-    const stallMs = numberOf(faults, 'stall', 0, Number.POSITIVE_INFINITY)
-    if (!Number.isFinite(stallMs)) return
-    await state.wait(stallMs)
-  }
-  if (faults.has('cut_after')) return void request.socket.destroy()
-  const json = { 'content-type': 'application/json', ...headers }
-  if (faults.has('garbage')) {
-    return void (await sendBytes(response, status, Buffer.from('<!doctype html><title>upstream</title>'), json))
-  }
-  if (faults.has('malformed')) return void (await sendJson(response, status, { id: 42, status: 'none' }, headers))
-  if (faults.has('truncated')) {
-    const text = Buffer.from(JSON.stringify(body))
-    return void (await sendBytes(response, status, text.subarray(0, Math.floor(text.length / 2)), json))
-  }
-  record.responded = await sendJson(response, status, body, headers)
+  const malformed = { id: 42, status: 'none' }
+  record.responded = await sendAnswer(state, exchange, faults, { status, body, malformed, headers })
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
+import { problemWithWebhookUrl } from '../base/jobs/webhooks.ts'
+import { isJsonObject, parseJson, readBody } from '../base/wire.ts'
 import { readDirectives } from '../ideogram/faults.ts'
-import { readBody } from '../ideogram/requests.ts'
-import { problemWithWebhookUrl } from '../ideogram/webhooks.ts'
 import { type Model, resolveVersion } from './models.ts'
 import { invalid, type Problem, problemOf, unknownVersion } from './problems.ts'
 import { problemsWithInput, problemsWithRequest } from './spec.ts'
@@ -24,6 +24,8 @@ export interface Order {
   cancelAfterMs: number | null
 }
 
+const maxBodyBytes = 60_000_000
+
 export type ReadOrder = { ok: true; order: Order } | { ok: false; problem: Problem }
 
 const failed = (problem: Problem): ReadOrder => ({ ok: false, problem })
@@ -32,9 +34,8 @@ const wrong = (field: string, description: string): ReadOrder =>
 
 /** `named` is the model of the path; without one the body names a version. */
 export async function readOrder(state: State, request: IncomingMessage, named: Model | undefined): Promise<ReadOrder> {
-  const body = await readBody(request)
-  const fields = parse(body)
-  if (!fields) return failed(problemOf(400))
+  const fields = parseJson(await readBody(request, maxBodyBytes))
+  if (!isJsonObject(fields)) return failed(problemOf(400))
   const problems = problemsWithRequest(named ? 'model' : 'version', fields)
   if (problems.length > 0) return failed(invalid(problems))
   const chosen = named ? { model: named, pinned: false } : resolveVersion(String(fields.version))
@@ -53,16 +54,6 @@ export async function readOrder(state: State, request: IncomingMessage, named: M
   const cancelAfterMs = durationMs(request.headers['cancel-after'])
   if (cancelAfterMs === undefined) return wrong('Cancel-After', 'must be a duration of 5 seconds at least')
   return { ok: true, order: { ...chosen, input, text, faults, webhook, events, waitMs, cancelAfterMs } }
-}
-
-function parse(body: Buffer | undefined): Record<string, unknown> | undefined {
-  try {
-    const fields: unknown = JSON.parse(body?.toString('utf8') ?? '')
-    const isObject = typeof fields === 'object' && fields !== null && !Array.isArray(fields)
-    return isObject ? (fields as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** null without the header, undefined where it is malformed. The reference's pattern lets two digits above 60 pass. */

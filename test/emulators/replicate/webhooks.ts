@@ -1,6 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
+import { deliver, postWebhook } from '../base/jobs/webhooks.ts'
 import { predictionBody } from './answers.ts'
 import type { Prediction } from './ledger.ts'
 import type { State } from './state.ts'
@@ -10,7 +9,6 @@ export type WebhookEvent = (typeof webhookEvents)[number]
 /** Without a filter: "whenever there are new outputs or the prediction has finished". */
 export const defaultEvents: readonly WebhookEvent[] = ['output', 'completed']
 
-const deliveryTimeoutMs = 10_000
 /** "If there are network problems, we will retry the webhook a few times." */
 const deliveriesMax = 3
 
@@ -20,19 +18,18 @@ export async function notify(state: State, prediction: Prediction, event: Webhoo
   if (webhook === null || !events.includes(event) || faults.has('webhook_none')) return
   const id = `msg_${randomBytes(16).toString('base64url')}`
   const body = JSON.stringify(predictionBody(state, prediction))
-  for (let turn = 0; turn < (faults.has('webhook_twice') ? 2 : 1); turn += 1) {
+  await deliver(faults, record, async () => {
     let delivered = false
     for (let tries = 0; tries < deliveriesMax && !delivered; tries += 1) {
       if (tries > 0) await state.wait(state.settings.webhookRetryMs)
-      delivered = await deliver(state, webhook, id, body, faults.has('webhook_bad_signature'))
+      delivered = await send(state, webhook, id, body, faults.has('webhook_bad_signature'))
     }
-    if (delivered) record.webhooksDelivered += 1
-    else record.webhooksFailed += 1
-  }
+    return delivered
+  })
 }
 
 /** Signed as Standard Webhooks 1.0.0 says; every delivery of one message has the same id and its own timestamp. */
-function deliver(state: State, url: string, id: string, body: string, badSignature: boolean): Promise<boolean> {
+function send(state: State, url: string, id: string, body: string, badSignature: boolean): Promise<boolean> {
   const timestamp = String(Math.floor(state.now() / 1000))
   const secret = Buffer.from(state.webhookSecret.replace('whsec_', ''), 'base64')
   const signed = `${id}.${timestamp}.${body}${badSignature ? '!' : ''}`
@@ -43,17 +40,5 @@ function deliver(state: State, url: string, id: string, body: string, badSignatu
     'webhook-timestamp': timestamp,
     'webhook-signature': `v1,${createHmac('sha256', secret).update(signed).digest('base64')}`,
   }
-  return new Promise((resolve) => {
-    const send = url.startsWith('https:') ? requestHttps : requestHttp
-    // No agent: a kept-alive connection would outlive the emulator. Redirects are not followed.
-    const options = { method: 'POST', headers, agent: false, timeout: deliveryTimeoutMs } as const
-    const request = send(url, { ...options, signal: state.closing.signal }, (response) => {
-      const status = response.statusCode ?? 0
-      response.resume()
-      response.once('close', () => resolve(status >= 200 && status < 300))
-    })
-    request.once('timeout', () => request.destroy())
-    request.once('error', () => resolve(false))
-    request.end(body)
-  })
+  return postWebhook(url, headers, body, state.closing)
 }
