@@ -1,5 +1,6 @@
 import type { Instance } from './instance/instance.ts'
 import type { Lane } from './job/lane.ts'
+import type { AiBinding } from './providers/binding-call.ts'
 
 /** The bindings of wrangler.toml. */
 export type Env = {
@@ -14,6 +15,8 @@ export type Env = {
   PUBLIC_BASE_URL?: string
   /** Shield against floods of bad keys: per client address. */
   BAD_KEYS: RateLimit
+  /** Workers AI, in staging and production: there is no local one. */
+  AI?: AiBinding
   ROOT_KEY: string
   MASTER_KEY: string
   CF_VERSION_METADATA?: WorkerVersionMetadata

@@ -1,4 +1,5 @@
 import type { Fault } from './fault.ts'
+import type { Route } from './route.ts'
 import type { AttemptRef, RateHint, SealedSecret } from './rpc.ts'
 import type { Usage } from './usage.ts'
 
@@ -34,9 +35,11 @@ export type Opening = AttemptRef & {
   /** `provider/model`. */
   model: string
   baseUrl: string
+  /** Left out where calls go straight to the base URL. */
+  route?: Route
   /** From request to response headers. */
   timeoutMs: number
-  /** Null where the provider needs none and the instance holds none. */
+  /** Null where calls by this route need none. */
   credential: { identity: string; sealed: SealedSecret } | null
   deadlineAtMs: number
   /** JSON of the price it was judged by, for the cost in the answer; null where none is known. */
@@ -54,6 +57,8 @@ export type CallEnd = {
   /** The client left, and what the provider had made until then is what was bought. */
   abandoned: boolean
   serviceTier: string | null
+  /** Answered from a gateway's cache: it cost nothing, whatever the usage says. Left out by older versions. */
+  cached?: boolean
   providerRequestId: string | null
   providerMs: number
   rate: { requests: RateHint | null; tokens: RateHint | null }

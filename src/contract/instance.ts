@@ -6,6 +6,7 @@ import { integer, ModelName, Name, record, strictObject, Timestamp, TimeZone } f
 import { InstanceId } from './ids.ts'
 import { ImageChecks } from './image.ts'
 import { RetentionConfig } from './retention.ts'
+import { Route } from './route.ts'
 
 /** Administration: instances, API keys, providers, credentials. */
 
@@ -126,6 +127,8 @@ const MODEL_OF_PROVIDER = /^[A-Za-z0-9][A-Za-z0-9._:/-]*$/
 export const ProviderRequest = strictObject({
   enabled: v.optional(v.boolean('must be true or false')),
   base_url: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(LIMITS.urlFieldCharacters), v.url('must be a URL')))),
+  /** In the place of `base_url`; null goes straight again. */
+  route: v.optional(v.nullable(Route)),
   limits: v.optional(ProviderLimits),
   /** Limits of single models, beside those of the provider: a call needs room in both. */
   models: v.optional(
@@ -155,7 +158,9 @@ export const ProviderView = v.object({
   object: v.literal('provider'),
   title: v.string(),
   enabled: v.boolean(),
-  base_url: v.string(),
+  /** Where calls go, by the route if there is one; null where they have no address. */
+  base_url: v.nullable(v.string()),
+  route: v.nullable(Route),
   limits: ProviderLimits,
   timeout_ms: v.number(),
   /** `instance:{instance}:provider:{provider}`: the name under which limits are kept and shown. */

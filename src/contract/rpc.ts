@@ -1,6 +1,7 @@
 import type { Fault } from './fault.ts'
 import type { JobOutput, NodeType } from './job.ts'
 import type { PriceSnapshot } from './price.ts'
+import type { Route } from './route.ts'
 import type { Usage } from './usage.ts'
 
 /** What the Worker, the Instance and its lanes say to each other. Additive only: versions mix during a rollout. */
@@ -44,9 +45,11 @@ export type Assignment = {
   /** JSON of the job's input. */
   input: string
   baseUrl: string
+  /** Left out where calls go straight to the base URL. */
+  route?: Route
   timeoutMs: number
-  /** `secret` as in `CredentialSecret`; assignments of older versions have none. */
-  credential: { identity: string; sealed: SealedSecret; secret?: number }
+  /** `secret` as in `CredentialSecret`; assignments of older versions have none. Null where calls by this route need none. */
+  credential: { identity: string; sealed: SealedSecret; secret?: number } | null
   maxCostMicros: number | null
   /** What the job was judged by on this model, or null where no price is known; left out by versions that kept none. */
   price?: PriceSnapshot | null

@@ -193,7 +193,7 @@ class StreamedChat {
   #finish(stream: ChatStream): string {
     const end = stream.end()
     const ending = this.#endingOf(stream, end, true)
-    const micros = ending.usage && this.#line.cost(ending.usage, end.serviceTier)
+    const micros = ending.usage && this.#line.cost(ending.usage, ending)
     this.#settle(stream, ending)
     if (end.fault) return this.#errorEvent(faultFrom(end.fault))
     if (!this.#wantsUsage || !ending.usage) return DONE
@@ -241,6 +241,7 @@ class StreamedChat {
       fault: failed,
       usage: usage ?? (estimate ? estimatedUsage(this.#input, text) : null),
       delivered,
+      cached: stream.cached,
       serviceTier,
       providerRequestId: stream.providerRequestId ?? end.id,
       providerMs,

@@ -20,19 +20,19 @@ export const answerChat = async (
   let opening = await line.open(planChat(request, input))
   for (;;) {
     const ended = await runChat(opening, input, { id }, tools)
-    const { outcome, providerMs, rate, dropped } = ended
+    const { outcome, providerMs, rate, cached, dropped } = ended
     if (outcome.kind === 'fault') {
       opening = await line.again(endingOf({ ...ended, outcome }))
       continue
     }
     const { completion, serviceTier, providerRequestId } = outcome
     const usage = outcome.usage ?? estimatedUsage(input, generatedText(completion))
-    const micros = line.cost(usage, serviceTier)
+    const micros = line.cost(usage, { cached, serviceTier })
     const response = json({ ...completion, usage: usageBody(usage, micros) }, 200, {
       ...line.headers(providerMs, dropped),
       ...costHeader(micros),
     })
-    line.settle({ fault: null, usage, delivered: true, serviceTier, providerRequestId, providerMs, rate })
+    line.settle({ fault: null, usage, delivered: true, cached, serviceTier, providerRequestId, providerMs, rate })
     return response
   }
 }

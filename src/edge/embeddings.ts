@@ -20,14 +20,14 @@ export const answerEmbeddings = async (request: EmbedRequest, line: LineCall, to
   let opening = await line.open(planEmbed(request, input))
   for (;;) {
     const ended = await runEmbed(opening, input, tools)
-    const { outcome, providerMs, rate, dropped } = ended
+    const { outcome, providerMs, rate, cached, dropped } = ended
     if (outcome.kind === 'fault') {
       opening = await line.again(endingOf({ ...ended, outcome }))
       continue
     }
     const { vectors, model, providerRequestId } = outcome
     const usage = outcome.usage ?? usageOf({ inputTokens: expectedOfEmbed(input).inputTokens, estimated: true })
-    const micros = line.cost(usage, null)
+    const micros = line.cost(usage, { cached, serviceTier: null })
     const write = request.encoding_format === 'base64' ? toBase64 : (vector: Float32Array) => Array.from(vector)
     const body: EmbeddingList = {
       object: 'list',
@@ -41,7 +41,8 @@ export const answerEmbeddings = async (request: EmbedRequest, line: LineCall, to
       },
     }
     const response = json(body, 200, { ...line.headers(providerMs, dropped), ...costHeader(micros) })
-    line.settle({ fault: null, usage, delivered: true, serviceTier: null, providerRequestId, providerMs, rate })
+    const about = { cached, serviceTier: null, providerRequestId, providerMs, rate }
+    line.settle({ fault: null, usage, delivered: true, ...about })
     return response
   }
 }

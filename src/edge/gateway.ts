@@ -79,7 +79,7 @@ const worldOf = (
   const allowPrivate = env.ALLOW_PRIVATE_UPSTREAMS === 'true'
   return {
     line: new LineCall(decide, leases, world),
-    tools: { vault: vaultOf(env.MASTER_KEY), allowPrivate, signal, now },
+    tools: { vault: vaultOf(env.MASTER_KEY), allowPrivate, ai: env.AI, signal, now },
     abort,
   }
 }

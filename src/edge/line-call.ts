@@ -29,6 +29,8 @@ export type Ending = {
   fault: Failed | null
   usage: Usage | null
   delivered: boolean
+  /** It came from a cache on the way, and cost nothing. */
+  cached: boolean
   serviceTier: string | null
   providerRequestId: string | null
   providerMs: number
@@ -93,8 +95,8 @@ export class LineCall {
     this.settle(BROKEN)
   }
 
-  cost(usage: Usage, serviceTier: string | null): number | null {
-    return this.#foreground.cost(this.opening, usage, serviceTier)
+  cost(usage: Usage, { cached, serviceTier }: Pick<Ending, 'cached' | 'serviceTier'>): number | null {
+    return cached ? 0 : this.#foreground.cost(this.opening, usage, serviceTier)
   }
 
   /** `providerMs` is what the attempt under way has waited for its provider so far. */
@@ -157,6 +159,7 @@ const BROKEN: Ending = {
   fault: { kind: 'fault', code: 'outcome_unknown', message: 'Switchyard failed while it answered.' },
   usage: null,
   delivered: true,
+  cached: false,
   serviceTier: null,
   providerRequestId: null,
   providerMs: 0,
@@ -166,11 +169,15 @@ const BROKEN: Ending = {
 export const costHeader = (micros: number | null): Record<string, string> =>
   micros === null ? {} : { 'x-switchyard-cost-usd': String(microsToUsd(micros)) }
 
-/** The ending of an attempt that was answered in one piece or not at all. Where nothing was sent, nothing was used. */
+/**
+ * The ending of an attempt that was answered in one piece or not at all. Where nothing was sent, or what was sent is known to
+ * have bought nothing, nothing was used.
+ */
 export const endingOf = (ended: CallEnded<never> & { outcome: Failed }): Ending & { fault: Failed } => ({
   fault: ended.outcome,
-  usage: ended.sent ? null : usageOf({}),
+  usage: ended.sent && ended.outcome.costMicros !== 0 ? null : usageOf({}),
   delivered: false,
+  cached: ended.cached,
   serviceTier: null,
   providerRequestId: ended.outcome.providerRequestId ?? null,
   providerMs: ended.providerMs,

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { ProviderLimits, ROLES, SCOPES } from '../contract/instance.ts'
+import { Route } from '../contract/route.ts'
 import type { LimiterLoad } from '../core/admission.ts'
 import type { Breaker } from '../core/breaker.ts'
 import type { TrackRecord } from '../core/track-record.ts'
@@ -29,6 +30,7 @@ const ProviderRow = v.object({
   id: v.string(),
   enabled: flag,
   base_url: v.nullable(v.string()),
+  route: v.nullable(json(Route)),
   limits: json(ProviderLimits),
   models: json(v.record(v.string(), v.object({ limits: ProviderLimits }))),
   timeout_ms: v.number(),
@@ -140,13 +142,15 @@ export class AdminStore {
 
   saveProvider(provider: ProviderRow): void {
     this.#sql.exec(
-      'INSERT OR REPLACE INTO providers (id, enabled, base_url, limits, models, timeout_ms) VALUES (?, ?, ?, ?, ?, ?)',
+      `INSERT OR REPLACE INTO providers (id, enabled, base_url, limits, models, timeout_ms, route)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
       provider.id,
       provider.enabled ? 1 : 0,
       provider.base_url,
       JSON.stringify(provider.limits),
       JSON.stringify(provider.models),
       provider.timeout_ms,
+      provider.route && JSON.stringify(provider.route),
     )
   }
 

@@ -12,12 +12,12 @@ import { inForce } from '../core/adaptive.ts'
 import { readyAt, slotsOf } from '../core/admission.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
-import { refusesAddress } from '../providers/address.ts'
 import { upstreamOf } from '../providers/upstreams.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
+import { type Deployment, reachOf } from './provider-reach.ts'
 import { SEALED_WITH } from './sealing.ts'
 import { hintOf, type Sealed } from './vault.ts'
 import { breakerView, credentialView, isoTime, keyView } from './views.ts'
@@ -69,16 +69,16 @@ export class Administration {
 
   // ----------------------------------------------------------------------------------------------- providers
 
-  configureProvider(id: string, request: ProviderRequest, allowPrivate: boolean, now: number): Result<ProviderView> {
+  configureProvider(id: string, request: ProviderRequest, where: Deployment, now: number): Result<ProviderView> {
     const setup = this.#books.setups.get(id)
     if (!setup) return noProvider(id)
-    const unsafe = request.base_url ? refusesAddress(request.base_url, allowPrivate) : null
-    if (unsafe) return refuse('invalid_request', `base_url is refused: ${unsafe}`, { param: 'base_url' })
     const existing = this.#admin.providers().find((row) => row.id === id)
+    const reached = reachOf(id, request, existing, where)
+    if (!reached.ok) return reached
     this.#admin.saveProvider({
       id,
       enabled: request.enabled ?? existing?.enabled ?? true,
-      base_url: request.base_url === undefined ? (existing?.base_url ?? null) : request.base_url,
+      ...reached.value,
       limits: { ...existing?.limits, ...request.limits },
       models: request.models ?? existing?.models ?? {},
       timeout_ms: request.timeout_ms ?? existing?.timeout_ms ?? LIMITS.providerTimeoutMs,
@@ -101,7 +101,8 @@ export class Administration {
       object: 'provider',
       title,
       enabled: setup.enabled,
-      base_url: setup.baseUrl,
+      base_url: setup.route?.type === 'binding' ? null : setup.baseUrl,
+      route: setup.route,
       limits: setup.limits,
       timeout_ms: setup.timeoutMs,
       models: setup.models,

@@ -11,6 +11,7 @@ import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import { priceOf } from './pricing.ts'
+import { standIn } from './stand-in.ts'
 
 /** Who could serve, from when, and how well: what choice and fallback are decided from. */
 
@@ -33,11 +34,15 @@ export const usableCredentials = (
   return { usable, readyAtMs: usable.length > 0 ? now : nextMs, nextMs }
 }
 
-/** Credentials that the operator has put to use and that can be opened, whatever their breakers say. */
-export const inService = (books: Books, provider: string): CredentialRow[] =>
-  books.setups
-    .get(provider)
-    ?.credentials.filter((item) => item.enabled && item.weight > 0 && books.keyIds.has(item.key_id)) ?? []
+/**
+ * Credentials that the operator has put to use and that can be opened, whatever their breakers say. By a binding there is
+ * nothing to open, and one that stands for it.
+ */
+export const inService = (books: Books, provider: string): CredentialRow[] => {
+  const setup = books.setups.get(provider)
+  if (setup?.route?.type === 'binding') return [standIn(provider)]
+  return setup?.credentials.filter((item) => item.enabled && item.weight > 0 && books.keyIds.has(item.key_id)) ?? []
+}
 
 type Picked =
   | { credential: CredentialRow; limiter: Limiter }

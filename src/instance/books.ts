@@ -1,12 +1,14 @@
 import type { CredentialLimits } from '../contract/credential.ts'
 import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
+import type { Route } from '../contract/route.ts'
 import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules, release } from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
 import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
+import { routedBaseUrl } from '../providers/routes.ts'
 import { UPSTREAMS } from '../providers/upstreams.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { CredentialRow } from './credential-store.ts'
@@ -19,7 +21,9 @@ import { UsageMirror } from './usage.ts'
 export type ProviderSetup = {
   id: string
   enabled: boolean
+  /** By the route, if there is one. */
   baseUrl: string
+  route: Route | null
   limits: ProviderLimits
   models: Record<string, { limits: ProviderLimits }>
   timeoutMs: number
@@ -133,10 +137,12 @@ export class Books {
         ...row?.limits,
       }
       const models = row?.models ?? {}
+      const route = row?.route ?? null
       this.setups.set(id, {
         id,
         enabled: row?.enabled ?? true,
-        baseUrl: row?.base_url ?? defaultBaseUrl,
+        baseUrl: routedBaseUrl(route, id, row?.base_url ?? defaultBaseUrl),
+        route,
         limits,
         models,
         timeoutMs: row?.timeout_ms ?? LIMITS.providerTimeoutMs,

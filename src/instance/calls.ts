@@ -156,7 +156,7 @@ const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
 
 /** By the same rules as the Worker counts for the client. A failure that used nothing has bought nothing, whatever the price of a call. */
 const costOf = (end: CallEnd, price: PriceSnapshot | null): number | null => {
-  if (end.usage && end.fault && isNothing(end.usage)) return 0
+  if (end.cached || (end.usage && end.fault && isNothing(end.usage))) return 0
   if (end.usage) return callCostMicros(price, end.usage, end.serviceTier)
   return end.fault && FAULT_TABLE[attemptCode(end.fault)].bought === 'nothing' ? 0 : null
 }

@@ -4,6 +4,7 @@ import type { Breaker } from '../core/breaker.ts'
 import { recordBegin, recordEnd } from '../core/credential-use.ts'
 import { LIMITS } from '../limits.ts'
 import type { CredentialRow } from './credential-store.ts'
+import { isStandIn, standIn } from './stand-in.ts'
 import type { Desk } from './transitions.ts'
 
 /** Tells what concerns no job, as `Transitions.announce` does. */
@@ -29,7 +30,9 @@ export class Credentials {
   }
 
   find(provider: string, name: string | null): CredentialRow | null {
-    return this.#desk.books.setups.get(provider)?.credentials.find((item) => item.name === name) ?? null
+    const setup = this.#desk.books.setups.get(provider)
+    if (name !== null && isStandIn({ name })) return setup?.route?.type === 'binding' ? standIn(provider) : null
+    return setup?.credentials.find((item) => item.name === name) ?? null
   }
 
   /** One that is deleted but still has work under way is found, too. */
@@ -56,7 +59,7 @@ export class Credentials {
   /** The provider refused its secret: it serves no more until somebody looks after it. */
   disable(credential: CredentialRow, code: AttemptFaultCode, requestId: string): void {
     const { books, admin, ambient } = this.#desk
-    if (!credential.enabled) return
+    if (!credential.enabled || isStandIn(credential)) return
     admin.credentials.save({
       ...credential,
       enabled: false,

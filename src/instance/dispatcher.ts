@@ -6,9 +6,10 @@ import { nextClass, serveJob } from '../core/fair-queue.ts'
 import { laneWithRoom } from '../core/lanes.ts'
 import { LIMITS } from '../limits.ts'
 import { pickCredential, pickOwner } from './availability.ts'
-import { type CredentialRow, sealOf } from './credential-store.ts'
+import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
 import type { JobRow } from './job-rows.ts'
+import { providerCall } from './provider-call.ts'
 import { type Desk, type Transitions, wishesOf } from './transitions.ts'
 import { WaitingLines } from './waiting-lines.ts'
 
@@ -171,9 +172,7 @@ export class Dispatcher {
       job: row.id,
       attempt: row.attempt + 1,
       model: row.model,
-      baseUrl: setup.baseUrl,
-      timeoutMs: setup.timeoutMs,
-      credential: { identity: books.credentialName(row.provider, credential.name), sealed: sealOf(credential) },
+      ...providerCall(books, setup, credential),
       deadlineAtMs: row.deadline_at_ms,
       price: price ? JSON.stringify(price) : null,
       delayMs: 0,
@@ -192,13 +191,7 @@ export class Dispatcher {
       type: row.type,
       model: row.model,
       input: row.input,
-      baseUrl: setup.baseUrl,
-      timeoutMs: setup.timeoutMs,
-      credential: {
-        identity: books.credentialName(row.provider, credential.name),
-        sealed: sealOf(credential),
-        secret: credential.secret,
-      },
+      ...providerCall(books, setup, credential),
       maxCostMicros: leftOfMaxCost(row),
       ...(prices ? { price: prices[row.model] ?? null } : {}),
       deadlineAtMs: row.deadline_at_ms,

@@ -1,9 +1,11 @@
 import { fault, ok, type Result } from '../contract/fault.ts'
 import type { AttemptRef } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
+import { splitSecret } from '../providers/cloudflare-gateway.ts'
+import { throughGateway } from '../providers/gateway-images.ts'
 import { createHttp } from '../providers/http.ts'
 import { providerOf } from '../providers/registry.ts'
-import type { Books } from './books.ts'
+import type { Books, ProviderSetup } from './books.ts'
 import { type CredentialRow, sealOf } from './credential-store.ts'
 import type { Vault } from './vault.ts'
 
@@ -36,7 +38,7 @@ export class Hooks {
     const headers = new Headers(delivery.headers)
     if (!headers.has('webhook-id') || !headers.has('webhook-signature')) return notOurs()
     for (const credential of [...setup.credentials, ...setup.retired]) {
-      const secret = await this.#secretOf(credential, setup.baseUrl, webhook)
+      const secret = await this.#secretOf(credential, setup, webhook, now)
       if (secret !== null && (await webhook.verify(headers, delivery.body, secret, now))) return ok(null)
     }
     return notOurs()
@@ -44,16 +46,20 @@ export class Hooks {
 
   async #secretOf(
     credential: CredentialRow,
-    baseUrl: string,
+    { id, baseUrl, route }: ProviderSetup,
     webhook: NonNullable<NonNullable<ReturnType<typeof providerOf>>['webhook']>,
+    nowMs: number,
   ): Promise<string | null> {
     const name = this.#books.credentialName(credential.provider, credential.name)
     const known = this.#secrets.get(`${name} ${credential.ciphertext}`)
     if (known) return known
-    const plain = await this.#vault.open(sealOf(credential), name)
-    if (plain === null) return null
+    const sealed = await this.#vault.open(sealOf(credential), name)
+    if (sealed === null) return null
+    const { token, secret: plain } = splitSecret(sealed)
     const http = createHttp({ timeoutMs: LIMITS.cancelTimeoutMs, allowPrivate: this.#allowPrivate })
-    const secret = await webhook.secret({ baseUrl, secret: plain }, http)
+    const passage = { provider: id, token, cache: false }
+    const routed = route?.type === 'ai_gateway' ? throughGateway(passage, { baseUrl, nowMs }, http).http : http
+    const secret = await webhook.secret({ baseUrl, secret: plain }, routed)
     if (secret !== null) this.#secrets.set(`${name} ${credential.ciphertext}`, secret)
     return secret
   }

@@ -437,9 +437,13 @@ export class Instance extends DurableObject<Env> {
   }
 
   async configureProvider(caller: Caller, id: string, request: ProviderRequest): Promise<Result<ProviderView>> {
-    const allowPrivate = this.env.ALLOW_PRIVATE_UPSTREAMS === 'true'
+    const where = {
+      allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
+      hasAi: this.env.AI !== undefined,
+      isRoot: caller.auth.kind === 'root',
+    }
     return this.#administer(caller, (parts, now) => {
-      const configured = parts.administration.configureProvider(id, request, allowPrivate, now)
+      const configured = parts.administration.configureProvider(id, request, where, now)
       return parts.log.change(caller, 'provider.configured', { provider: id }, configured, request)
     })
   }

@@ -226,4 +226,9 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
       ALTER TABLE jobs ADD COLUMN usage TEXT;
     `,
   },
+  {
+    id: 9,
+    description: 'routes of providers',
+    sql: 'ALTER TABLE providers ADD COLUMN route TEXT;',
+  },
 ]

@@ -4,6 +4,9 @@ import type { Assignment, AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { Vault } from '../instance/vault.ts'
 import { LIMITS } from '../limits.ts'
+import type { AiBinding } from '../providers/binding-call.ts'
+import { splitSecret } from '../providers/cloudflare-gateway.ts'
+import { imagesViaGateway } from '../providers/gateway-images.ts'
 import { createHttp, type Http } from '../providers/http.ts'
 import type { Call, Done, Failed, ModelCard, Outcome, Provider } from '../providers/provider.ts'
 import { findModel } from '../providers/registry.ts'
@@ -19,6 +22,8 @@ export type Tools = {
   vault: Vault
   artifacts: R2Bucket
   allowPrivate: boolean
+  /** Workers AI by the binding of this deployment, where it has one. */
+  ai?: AiBinding | undefined
   signal: AbortSignal
   now(): number
   progress(progress: number, message: string, rate?: RateHint): void
@@ -66,7 +71,7 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
     // What the provider has made is not given up for a key that may come back with the next deployment.
     return resume === null ? ended(opened, 0, 0) : parked(resume, tools.now() + LIMITS.backoffMaxMs)
   }
-  if (resume && resume.account !== assignment.credential.identity) return ended(ACCOUNT_GONE, 0, 0)
+  if (resume && resume.account !== accountOf(assignment)) return ended(ACCOUNT_GONE, 0, 0)
   const { provider, card, call, http } = opened
   if (resume === null) tools.progress(0.02, `sent to ${provider.id}`)
   const found = await takeUp(provider, call, resume, http)
@@ -81,7 +86,7 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
         sinceMs: calledMs,
         attempt: assignment.attempt,
         tries: 0,
-        account: assignment.credential.identity,
+        account: accountOf(assignment),
       }),
     )
   const outcome = found ?? (await provider.start(call, http))
@@ -90,7 +95,7 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
     const progress = outcome.progress ?? guessProgress(elapsedMs, card.typicalMs)
     tools.progress(progress, `${provider.id} works on it`, outcome.rate)
     return parked(
-      { stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs, account: assignment.credential.identity },
+      { stage: 'poll', checkpoint: outcome.checkpoint, startedAtMs, account: accountOf(assignment) },
       tools.now() + outcome.pollAfterMs,
     )
   }
@@ -119,8 +124,9 @@ export const openCall = async (
 ): Promise<Opened | Failed> => {
   const found = findModel(assignment.model)
   if (!found) return { kind: 'fault', code: 'no_provider', message: 'This version knows no such model.' }
-  const secret = await tools.vault.open(assignment.credential.sealed, assignment.credential.identity)
-  if (secret === null) {
+  const { credential, route } = assignment
+  const sealed = credential && (await tools.vault.open(credential.sealed, credential.identity))
+  if (sealed === null) {
     // Ours, not the provider's: the credential may be good, and is not switched off for it.
     return { kind: 'fault', code: 'no_provider', message: 'The credential cannot be opened with this master key.' }
   }
@@ -130,8 +136,13 @@ export const openCall = async (
     allowPrivate: tools.allowPrivate,
     signal: tools.signal,
   })
-  return { ...found, call: callOf(assignment, found.card.model, secret, tools.now()), http }
+  const { token, secret } = splitSecret(sealed)
+  const provider = route?.type === 'ai_gateway' ? imagesViaGateway(found.provider, token) : found.provider
+  return { ...found, provider, call: callOf(assignment, found.card.model, secret, tools.now()), http }
 }
+
+/** Whose account a generation belongs to. */
+const accountOf = ({ credential }: Assignment): string => credential?.identity ?? ''
 
 /** What an earlier step began, or null where it began nothing, so that a new call pays once. */
 const takeUp = async (provider: Provider, call: Call, resume: Driven | null, http: Http): Promise<Outcome | null> => {
@@ -159,7 +170,7 @@ const reconciling = (
       sinceMs: beganMs,
       attempt: assignment.attempt,
       tries: 0,
-      account: assignment.credential.identity,
+      account: accountOf(assignment),
     }
   if (resume.stage !== 'reconcile' || failed.retryAfterMs === undefined || resume.tries >= RECONCILE_TRIES) return null
   return { ...resume, tries: resume.tries + 1 }
@@ -280,10 +291,10 @@ const faultOf = (failed: Failed): Fault =>
   })
 
 /** A fault that carries a checkpoint lets the next attempt go on polling instead of calling anew. */
-const resumeOfFault = (failed: Failed, startedAtMs: number, { credential }: Assignment): string | null =>
+const resumeOfFault = (failed: Failed, startedAtMs: number, assignment: Assignment): string | null =>
   failed.checkpoint === undefined
     ? null
-    : writeResume({ stage: 'poll', checkpoint: failed.checkpoint, startedAtMs, account: credential.identity })
+    : writeResume({ stage: 'poll', checkpoint: failed.checkpoint, startedAtMs, account: accountOf(assignment) })
 
 /** Where the provider tells no progress: the share of a usual run that has passed, never quite the whole. */
 const guessProgress = (elapsedMs: number, typicalMs: number): number =>

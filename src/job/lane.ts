@@ -93,7 +93,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     const older = new Set<string>()
     const renew = (assignment: Assignment): Assignment => {
       const renewed = this.#renewed(assignment)
-      if (renewed.credential.sealed.keyId !== keyId) older.add(refText(renewed))
+      if (renewed.credential && renewed.credential.sealed.keyId !== keyId) older.add(refText(renewed))
       return renewed
     }
     for (const { assignment, resume, dueAtMs } of this.#store.all()) {
@@ -171,6 +171,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #renewed(assignment: Assignment): Assignment {
     const { credential } = assignment
+    if (!credential) return assignment
     const now = this.#secrets.get(credential.identity)
     if (!now || now.secret < (credential.secret ?? 0) || now.sealed.ciphertext === credential.sealed.ciphertext)
       return assignment
@@ -184,6 +185,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       vault: this.#vault,
       artifacts: this.env.ARTIFACTS,
       allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
+      ai: this.env.AI,
       signal: actor.abort.signal,
       now: () => Date.now(),
       progress: (progress, message, rate) =>

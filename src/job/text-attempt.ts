@@ -39,7 +39,12 @@ const generate = async (assignment: Assignment, tools: Tools): Promise<AttemptEn
       estimated: true,
     })
   const usage = outcome.usage ?? estimated()
-  return answered(completion, { ...call, usage, providerRequestId, costMicros: costOf(assignment, usage, serviceTier) })
+  return answered(completion, {
+    ...call,
+    usage,
+    providerRequestId,
+    costMicros: costOf(assignment, usage, call.cached, serviceTier),
+  })
 }
 
 const embed = async (assignment: Assignment, tools: Tools): Promise<AttemptEnd> => {
@@ -54,12 +59,18 @@ const embed = async (assignment: Assignment, tools: Tools): Promise<AttemptEnd> 
     data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: toBase64(vector) })),
     model,
   }
-  return answered(output, { ...call, usage, providerRequestId, costMicros: costOf(assignment, usage, null) })
+  return answered(output, {
+    ...call,
+    usage,
+    providerRequestId,
+    costMicros: costOf(assignment, usage, call.cached, null),
+  })
 }
 
-const callTools = ({ vault, allowPrivate, signal, now }: Tools): CallTools => ({
+const callTools = ({ vault, allowPrivate, ai, signal, now }: Tools): CallTools => ({
   vault,
   allowPrivate,
+  ai,
   signal,
   now,
   answerBytesMax: LIMITS.providerAnswerBytes,
@@ -106,8 +117,8 @@ const EMPTY = {
   resume: null,
 } satisfies AttemptEnd
 
-const costOf = ({ price }: Assignment, usage: Usage, serviceTier: string | null): number | null =>
-  callCostMicros(price ?? null, usage, serviceTier)
+const costOf = ({ price }: Assignment, usage: Usage, cached: boolean, serviceTier: string | null): number | null =>
+  cached ? 0 : callCostMicros(price ?? null, usage, serviceTier)
 
 const rateOf = ({ requests, tokens }: RateHints): { rate?: RateHint } => {
   const rate = requests?.remaining === 0 ? requests : (tokens ?? requests)

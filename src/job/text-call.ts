@@ -3,9 +3,11 @@ import type { EmbedInput } from '../contract/embedding.ts'
 import type { Opening } from '../contract/foreground-rpc.ts'
 import type { SealedSecret } from '../contract/rpc.ts'
 import { type Answered, faultOf, networkFault } from '../providers/answers.ts'
+import type { AiBinding } from '../providers/binding-call.ts'
 import type {
   ChatCall,
   ChatCompleted,
+  ChatDialect,
   EmbedCall,
   EmbedCompleted,
   Encoded,
@@ -13,10 +15,11 @@ import type {
   TextProvider,
 } from '../providers/dialect.ts'
 import type { Fetch, HttpResult } from '../providers/http.ts'
-import { type LineOptions, type LineResult, sendOnLine } from '../providers/line-http.ts'
+import type { LineOptions, LineResult } from '../providers/line-http.ts'
 import type { Failed } from '../providers/provider.ts'
 import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 import { type ChatStream, liveStream, wholeStream } from './text-stream.ts'
+import { type Way, wayOf } from './way.ts'
 
 /**
  * One attempt at a chat or an embedding, whoever waits for it: a client on the line or a job in a lane. It opens the
@@ -24,7 +27,7 @@ import { type ChatStream, liveStream, wholeStream } from './text-stream.ts'
  * never decides: what follows is for the Instance.
  */
 
-export type TextAttempt = Pick<Opening, 'model' | 'baseUrl' | 'timeoutMs' | 'credential' | 'deadlineAtMs'>
+export type TextAttempt = Pick<Opening, 'model' | 'baseUrl' | 'route' | 'timeoutMs' | 'credential' | 'deadlineAtMs'>
 
 export type CallTools = {
   vault: { open(sealed: SealedSecret, identity: string): Promise<string | null> }
@@ -34,6 +37,8 @@ export type CallTools = {
   now(): number
   /** Most that an answer in one piece may hold: a lane reads six at a time. */
   answerBytesMax?: number | undefined
+  /** Workers AI by the binding of this deployment, where it has one. */
+  ai?: AiBinding | undefined
   /** For tests; the platform's otherwise. */
   fetch?: Fetch | undefined
 }
@@ -47,6 +52,8 @@ export type CallEnded<T> = {
   rate: RateHints
   /** False where surely nothing was sent: then nothing was bought either. */
   sent: boolean
+  /** It came from a cache on the way, and cost nothing. */
+  cached: boolean
   providerMs: number
 }
 
@@ -64,18 +71,18 @@ export const runChat = async (
 ): Promise<CallEnded<ChatCompleted>> => {
   const ready = await readyChat(attempt, input, options, false, tools)
   if ('outcome' in ready) return ready
-  const { dialect, call, provider } = ready
+  const { dialect, call, provider, way } = ready
   const encoded = dialect.encode(call)
   const startedAtMs = tools.now()
-  const result = await sendOnLine(requestOf(encoded), lineOf(attempt, tools))
-  const ending = (outcome: ChatCompleted | Failed, rate: RateHints) =>
-    ended(outcome, encoded, rate, result, tools.now() - startedAtMs)
+  const result = await way.send(encoded, lineOf(attempt, tools))
+  const about = aboutOf(way, dialect, result, tools.now())
+  const ending = (outcome: ChatCompleted | Failed) => ended(outcome, encoded, about, result, tools.now() - startedAtMs)
   if (result.kind === 'streaming') {
     result.bytes.stop()
-    return ending(unasked(provider), NO_RATE)
+    return ending(unasked(provider))
   }
-  if (result.kind !== 'answered') return ending(notAnswered(provider, attempt, result, tools), NO_RATE)
-  return ending(dialect.decode(call, result), dialect.rate(result.headers, tools.now()))
+  if (result.kind !== 'answered') return ending(notAnswered(provider, attempt, result, tools))
+  return ending(dialect.decode(call, result))
 }
 
 /** A stream that has been opened, its first text not yet there; or the end of an attempt that never got so far. */
@@ -87,23 +94,24 @@ export const startChat = async (
 ): Promise<ChatStream | CallEnded<never>> => {
   const ready = await readyChat(attempt, input, options, true, tools)
   if ('outcome' in ready) return ready
-  const { dialect, call, provider } = ready
+  const { dialect, call, provider, way } = ready
   const encoded = dialect.encode(call)
+  const { dropped } = encoded
   const startedAtMs = tools.now()
-  const result = await sendOnLine(requestOf(encoded), lineOf(attempt, tools))
-  const ending = (outcome: Failed, rate: RateHints) => ended(outcome, encoded, rate, result, tools.now() - startedAtMs)
+  const result = await way.send(encoded, lineOf(attempt, tools))
+  const about = aboutOf(way, dialect, result, tools.now())
+  const ending = (outcome: Failed) => ended(outcome, encoded, about, result, tools.now() - startedAtMs)
   if (result.kind === 'streaming') {
-    const rate = dialect.rate(result.headers, tools.now())
-    const about = { dropped: encoded.dropped, rate, startedAtMs, providerRequestId: requestIdOf(result.headers) }
+    const providerRequestId = requestIdOf(result.headers)
     const limits = { deadlineAtMs: attempt.deadlineAtMs, name: provider.title }
-    return liveStream(result.bytes, dialect.openStream(call), about, limits, tools.now)
+    const decoder = dialect.openStream(call)
+    return liveStream(result.bytes, decoder, { ...about, dropped, startedAtMs, providerRequestId }, limits, tools.now)
   }
-  if (result.kind !== 'answered') return ending(notAnswered(provider, attempt, result, tools), NO_RATE)
+  if (result.kind !== 'answered') return ending(notAnswered(provider, attempt, result, tools))
   const outcome = dialect.decode(call, result)
-  const rate = dialect.rate(result.headers, tools.now())
-  if (outcome.kind === 'fault') return ending(outcome, rate)
-  const about = { dropped: encoded.dropped, rate, startedAtMs, providerRequestId: outcome.providerRequestId }
-  return wholeStream(outcome, about, tools.now() - startedAtMs)
+  if (outcome.kind === 'fault') return ending(outcome)
+  const { providerRequestId } = outcome
+  return wholeStream(outcome, { ...about, dropped, startedAtMs, providerRequestId }, tools.now() - startedAtMs)
 }
 
 export const runEmbed = async (
@@ -112,34 +120,25 @@ export const runEmbed = async (
   tools: CallTools,
 ): Promise<CallEnded<EmbedCompleted>> => {
   const found = findEmbedModel(attempt.model)
-  const secret = await secretOf(attempt, tools)
-  const dialect = found?.provider.embed
-  if (!found || !dialect) return unsent(NO_MODEL)
-  if (secret === null) return unsent(SEALED)
-  if (tools.signal.aborted) return unsent(LEFT)
-  const call: EmbedCall = { card: found.card, input, baseUrl: baseOf(attempt), secret, nowMs: tools.now() }
+  if (!found?.provider.embed) return unsent(NO_MODEL)
+  const { provider, card } = found
+  const way = await openWay(attempt, provider.id, card.model, tools)
+  if ('code' in way) return unsent(way)
+  const dialect = way.embed(found.provider.embed)
+  const call: EmbedCall = { card, input, baseUrl: baseOf(attempt), secret: way.secret, nowMs: tools.now() }
   const encoded = dialect.encode(call)
-  const result = await sendOnLine(requestOf(encoded), lineOf(attempt, tools))
-  const providerMs = tools.now() - call.nowMs
+  const result = await way.send(encoded, lineOf(attempt, tools))
+  const about = aboutOf(way, dialect, result, tools.now())
+  const ending = (outcome: EmbedCompleted | Failed) => ended(outcome, encoded, about, result, tools.now() - call.nowMs)
   if (result.kind === 'streaming') {
     result.bytes.stop()
-    return ended<EmbedCompleted>(unasked(found.provider), encoded, NO_RATE, result, providerMs)
+    return ending(unasked(provider))
   }
-  if (result.kind !== 'answered')
-    return ended<EmbedCompleted>(
-      notAnswered(found.provider, attempt, result, tools),
-      encoded,
-      NO_RATE,
-      result,
-      providerMs,
-    )
-  const rate = dialect.rate(result.headers, tools.now())
-  return ended(dialect.decode(call, result), encoded, rate, result, providerMs)
+  if (result.kind !== 'answered') return ending(notAnswered(provider, attempt, result, tools))
+  return ending(dialect.decode(call, result))
 }
 
-const NO_RATE: RateHints = { requests: null, tokens: null }
-
-type Ready = { provider: TextProvider; dialect: NonNullable<TextProvider['chat']>; call: ChatCall }
+type Ready = { provider: TextProvider; dialect: ChatDialect; call: ChatCall; way: Way }
 
 const readyChat = async (
   attempt: TextAttempt,
@@ -149,14 +148,13 @@ const readyChat = async (
   tools: CallTools,
 ): Promise<Ready | CallEnded<never>> => {
   const found = findChatModel(attempt.model)
-  const secret = await secretOf(attempt, tools)
-  const dialect = found?.provider.chat
-  if (!found || !dialect) return unsent(NO_MODEL)
-  if (secret === null) return unsent(SEALED)
-  if (tools.signal.aborted) return unsent(LEFT)
-  const nowMs = tools.now()
-  const call = { card: found.card, input, stream, includeObfuscation, baseUrl: baseOf(attempt), secret, id, nowMs }
-  return { provider: found.provider, dialect, call }
+  if (!found?.provider.chat) return unsent(NO_MODEL)
+  const { provider, card } = found
+  const way = await openWay(attempt, provider.id, card.model, tools)
+  if ('code' in way) return unsent(way)
+  const baseUrl = baseOf(attempt)
+  const call = { card, input, stream, includeObfuscation, baseUrl, secret: way.secret, id, nowMs: tools.now() }
+  return { provider, dialect: way.chat(found.provider.chat), call, way }
 }
 
 const NO_MODEL = faultOf('no_provider', 'This version knows no such model.')
@@ -165,13 +163,30 @@ const SEALED = faultOf('no_provider', 'The credential cannot be opened with this
 
 const LEFT = faultOf('canceled', 'The call was ended before it was sent.')
 
-/** Nothing to open where a provider needs nothing: its secret is the empty text. */
-const secretOf = async ({ credential }: TextAttempt, { vault }: CallTools): Promise<string | null> =>
-  credential === null ? '' : vault.open(credential.sealed, credential.identity)
+/** Nothing to open where a way needs nothing: its secret is the empty text. */
+const openWay = async (
+  { credential, route }: TextAttempt,
+  provider: string,
+  model: string,
+  { vault, signal, ai }: CallTools,
+): Promise<Way | Failed> => {
+  const secret = credential === null ? '' : await vault.open(credential.sealed, credential.identity)
+  if (secret === null) return SEALED
+  return signal.aborted ? LEFT : wayOf({ route, provider, model, secret, ai })
+}
+
+type About = { cached: boolean; rate: RateHints }
+
+/** What headers say of limits was true when the answer was made: from a cache that is past. */
+const aboutOf = (way: Way, dialect: Pick<ChatDialect, 'rate'>, result: LineResult, nowMs: number): About => {
+  if (result.kind !== 'answered' && result.kind !== 'streaming') return NOTHING_TOLD
+  const cached = way.isCached(result.headers)
+  return cached ? { ...NOTHING_TOLD, cached } : { cached, rate: dialect.rate(result.headers, nowMs) }
+}
+
+const NOTHING_TOLD: About = { cached: false, rate: { requests: null, tokens: null } }
 
 const baseOf = ({ baseUrl }: TextAttempt): string => baseUrl.replace(/\/+$/, '')
-
-const requestOf = ({ url, headers, body }: Encoded) => ({ url, headers, json: body })
 
 const lineOf = (attempt: TextAttempt, tools: CallTools): LineOptions => ({
   timeoutMs: Math.max(1, Math.min(attempt.timeoutMs, attempt.deadlineAtMs - tools.now())),
@@ -198,23 +213,23 @@ const notAnswered = (
 const ended = <T>(
   outcome: T | Failed,
   { dropped }: Encoded,
-  rate: RateHints,
+  about: About,
   result: LineResult,
   providerMs: number,
 ): CallEnded<T> => ({
+  ...about,
   kind: 'ended',
   outcome,
   dropped,
-  rate,
   sent: result.kind !== 'refused' && result.kind !== 'unsent',
   providerMs,
 })
 
 const unsent = (outcome: Failed): CallEnded<never> => ({
   kind: 'ended',
+  ...NOTHING_TOLD,
   outcome,
   dropped: [],
-  rate: NO_RATE,
   sent: false,
   providerMs: 0,
 })

@@ -13,6 +13,8 @@ export type StreamAbout = {
   /** Fields of the input that the provider was not told. */
   dropped: string[]
   rate: RateHints
+  /** It comes from a cache on the way, and costs nothing. */
+  cached: boolean
   startedAtMs: number
   providerRequestId: string | null
 }
@@ -63,6 +65,7 @@ class LiveStream implements ChatStream {
   readonly kind = 'streaming'
   readonly dropped: string[]
   readonly rate: RateHints
+  readonly cached: boolean
   readonly startedAtMs: number
   readonly providerRequestId: string | null
   readonly #bytes: ByteStream
@@ -80,6 +83,7 @@ class LiveStream implements ChatStream {
   constructor(bytes: ByteStream, decoder: StreamDecoder, about: StreamAbout, limits: StreamLimits, now: () => number) {
     this.dropped = about.dropped
     this.rate = about.rate
+    this.cached = about.cached
     this.startedAtMs = about.startedAtMs
     this.providerRequestId = about.providerRequestId
     this.#bytes = bytes

@@ -24,6 +24,12 @@ export const cloudflareCode = (answer: unknown): number | null => {
   return null
 }
 
+/** The status that Workers AI's REST gives with a number, for errors that come without one. */
+export const cloudflareStatus = (code: number): number => STATUS[code] ?? 500
+
+/** https://developers.cloudflare.com/workers-ai/platform/errors/, as far as the number alone does not decide. */
+const STATUS: Record<number, number> = { 3003: 400, 3006: 413, 3039: 400, 5004: 400, 5005: 405, 5019: 405 }
+
 /** The fault of a number, or null where the status has to decide. `name` is the provider's. */
 export const cloudflareFault = (
   name: string,
@@ -32,8 +38,15 @@ export const cloudflareFault = (
   nowMs: number,
 ): Failed | null => {
   switch (code) {
+    case 2001:
+      return faultOf('provider_rejected', 'AI Gateway has no gateway of this name in this account (code 2001).')
+    // Said with 400 in the place of whatever became of the provider's answer, which may have been paid for
+    // (https://github.com/cloudflare/ai/issues/436).
+    case 2005:
+      return faultOf('outcome_unknown', 'AI Gateway got no answer from the provider (code 2005).')
+    // It never went out, so it cost nothing; what blocks an answer comes too late for that.
     case 2016:
-      return faultOf('content_rejected', 'AI Gateway blocked the prompt.')
+      return faultOf('content_rejected', 'AI Gateway blocked the prompt.', { costMicros: 0 })
     case 2017:
       return faultOf('content_rejected', 'AI Gateway blocked the answer.')
     case 2003:

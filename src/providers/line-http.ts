@@ -40,18 +40,43 @@ export const sendOnLine = async (request: LineRequest, options: LineOptions): Pr
   if (options.signal.aborted) return { kind: 'aborted', message: 'The call was ended before it was sent.' }
   const origin = originOf(request.url)
   const body = isProven(origin, options.now()) ? plainBody(request.json) : bodyOf({ json: request.json })
+  const send = async (signal: AbortSignal): Promise<Response> => {
+    try {
+      const response = await (options.fetch ?? platformFetch)(request.url, {
+        method: 'POST',
+        headers: { accept: 'application/json, text/event-stream', ...body.headers, ...request.headers },
+        redirect: 'manual',
+        signal,
+        ...body.init,
+      })
+      prove(origin, options.now())
+      return response
+    } catch (error) {
+      if (!signal.aborted) provenAtMs.delete(origin)
+      throw error
+    }
+  }
+  try {
+    return await receive(send, body.isWhole, options)
+  } finally {
+    body.release()
+  }
+}
+
+/**
+ * Waits for what `send` brings within the bounds of time and size, however it is sent: a stream that is still to be read, or
+ * a whole answer. `isWhole` says of a `send` that throws whether the request had gone out.
+ */
+export const receive = async (
+  send: (signal: AbortSignal) => Promise<Response>,
+  isWhole: () => boolean,
+  options: LineOptions,
+): Promise<LineResult> => {
   const watch = createWatch(options.signal, options.now)
   watch.expect(options.timeoutMs)
   let streaming = false
   try {
-    const response = await (options.fetch ?? platformFetch)(request.url, {
-      method: 'POST',
-      headers: { accept: 'application/json, text/event-stream', ...body.headers, ...request.headers },
-      redirect: 'manual',
-      signal: watch.signal,
-      ...body.init,
-    })
-    prove(origin, options.now())
+    const response = await send(watch.signal)
     const { status, headers } = response
     if (isEventStream(response) && response.body) {
       streaming = true
@@ -64,10 +89,8 @@ export const sendOnLine = async (request: LineRequest, options: LineOptions): Pr
     const answer = { kind: 'answered' as const, status, headers, body: read.text }
     return ending === 'whole' ? answer : { ...answer, cut: ending }
   } catch (error) {
-    if (watch.cause() === null) provenAtMs.delete(origin)
-    return failureOf(error, watch.cause(), body.isWhole())
+    return failureOf(error, watch.cause(), isWhole())
   } finally {
-    body.release()
     if (!streaming) watch.clear()
   }
 }

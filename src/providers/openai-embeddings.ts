@@ -91,7 +91,8 @@ const vectorsOf = (data: unknown, count: number): Float32Array[] | null => {
   const vectors = new Array<Float32Array | undefined>(count)
   for (const [at, item] of data.entries()) {
     const index = typeof item?.index === 'number' ? item.index : at
-    const vector = vectorOf(item?.embedding)
+    // Bare in the answers of Workers AI by its binding.
+    const vector = vectorOf(Array.isArray(item) ? item : item?.embedding)
     if (!vector || !Number.isInteger(index) || index < 0 || index >= count || vectors[index]) return null
     vectors[index] = vector
   }

@@ -15,6 +15,7 @@ type Tables = { schema: v.GenericSchema; accepted: Row[]; refused: RefusedRow[] 
 
 const key = (more: object): object => ({ name: 'ci', role: 'user', ...more })
 const limits = (more: object): object => ({ limits: more })
+const gateway = (more: object): object => ({ type: 'ai_gateway', account: 'a', gateway: 'g', ...more })
 const credential = (more: object): object => ({ name: 'main', secret: 's3cret-key', ...more })
 const models = (count: number): object => ({
   default_models: { 'image.generate': Array.from({ length: count }, (_, i) => `p/m${i}`) },
@@ -129,6 +130,11 @@ const REQUESTS: Record<string, Tables> = {
           requests_per_day: LIMITS.requestsPerDayMax,
         }),
       ],
+      ['no route', { route: null }],
+      ['a route through AI Gateway', { route: gateway({}) }],
+      ['one with all that it may have', { route: gateway({ cache: true, origin: 'http://127.0.0.1:9106' }) }],
+      ['the longest names in its address', { route: gateway({ account: text(64), gateway: text(64) }) }],
+      ['a route by the binding', { route: { type: 'binding' } }],
       ['no limits', limits({ requests_per_minute: null, tokens_per_minute: null, requests_per_day: null })],
     ],
     refused: [
@@ -154,6 +160,17 @@ const REQUESTS: Record<string, Tables> = {
       ['concurrency beyond the bound', limits({ concurrency: LIMITS.concurrencyMax + 1 }), 'limits.concurrency'],
       ['no requests a day', limits({ requests_per_day: 0 }), 'limits.requests_per_day'],
       ['a day beyond the bound', limits({ requests_per_day: LIMITS.requestsPerDayMax + 1 }), 'limits.requests_per_day'],
+      ['a route of no kind', { route: {} }, 'route.type'],
+      ['a route of an unknown kind', { route: { type: 'proxy' } }, 'route.type'],
+      ['a route that is a list', { route: [] }, 'route'],
+      ['a gateway without its account', { route: { type: 'ai_gateway', gateway: 'g' } }, 'route.account'],
+      ['a gateway whose account is a path', { route: gateway({ account: 'a/b' }) }, 'route.account'],
+      ['a gateway whose name is too long', { route: gateway({ gateway: text(65) }) }, 'route.gateway'],
+      ['a gateway below a path', { route: gateway({ origin: 'https://gateway.example/' }) }, 'route.origin'],
+      ['a gateway that is no address', { route: gateway({ origin: 'gateway' }) }, 'route.origin'],
+      ['a cache that is a number', { route: gateway({ cache: 1 }) }, 'route.cache'],
+      ['a gateway with a token', { route: gateway({ token: 'x' }) }, 'route.token'],
+      ['a binding with an account', { route: { type: 'binding', account: 'a' } }, 'route.account'],
       ['an unknown limit', limits({ requests_per_second: 1 }), 'limits.requests_per_second'],
       ['an unknown field', { secret: 'x' }, 'secret'],
     ],

@@ -249,10 +249,11 @@ describe('a whole answer', () => {
 
 describe('the way there', () => {
   it('may lead through AI Gateway', async () => {
-    const gateway: TextProvider = { ...anthropicText, chat: viaGateway(chatOf(anthropicText)) }
+    const passage = { provider: 'anthropic', token: 'tok', cache: false }
+    const gateway: TextProvider = { ...anthropicText, chat: viaGateway(chatOf(anthropicText), passage) }
     const { outcome } = await complete(
       gateway,
-      { ...at(), baseUrl: `${anthropic.url}/v1/acc/gw/anthropic`, secret: 'cf-aig=tok;sk-ant-good-secret' },
+      { ...at(), baseUrl: `${anthropic.url}/v1/acc/gw/anthropic`, secret: 'sk-ant-good-secret' },
       inputOf('hello [[say:hi]]'),
     )
     expect(outcome).toMatchObject({ completion: { choices: [{ message: { content: 'hi' } }] } })

@@ -182,9 +182,9 @@ describe('a whole answer', () => {
     const beta = await complete(geminiText, { ...at(), baseUrl: `${gemini.url}/v1beta` }, inputOf('x [[say:hi]]'))
     expect(beta.outcome).toMatchObject({ kind: 'completed' })
     const route = gatewayBaseUrl({ account: 'acc', gateway: 'gw', origin: gemini.url }, 'google') ?? ''
-    const provider = { ...geminiText, chat: viaGateway(chatOf(geminiText)) }
-    const secret = `cf-aig=token;${SECRET}`
-    const routed = await complete(provider, { ...at(), baseUrl: route, secret }, inputOf('x [[say:hi]]'))
+    const passage = { provider: 'google', token: 'token', cache: false }
+    const provider = { ...geminiText, chat: viaGateway(chatOf(geminiText), passage) }
+    const routed = await complete(provider, { ...at(), baseUrl: route }, inputOf('x [[say:hi]]'))
     expect(routed.outcome).toMatchObject({ kind: 'completed' })
     expect(gemini.stats().calls.map(({ apiVersion, apiKey }) => [apiVersion, apiKey])).toEqual([
       ['v1beta', SECRET],

@@ -1,9 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
-import { gatewayBaseUrl, isFromGatewayCache, viaGateway } from '../../../src/providers/cloudflare-gateway.ts'
 import type { TextProvider } from '../../../src/providers/dialect.ts'
 import { llamaCpp, ollama, vllm } from '../../../src/providers/local-servers.ts'
-import { openAiText } from '../../../src/providers/openai-text.ts'
 import { findChatModel, findEmbedModel, TEXT_PROVIDERS } from '../../../src/providers/text-registry.ts'
 import { workersAi } from '../../../src/providers/workers-ai.ts'
 import type { Server } from '../../emulators/openai/settings.ts'
@@ -162,58 +160,6 @@ describe('Workers AI', () => {
       inputOf(`hello ${directive}`),
     )
     expect(outcome).toMatchObject({ kind: 'fault', code, ...more })
-  })
-})
-
-describe('AI Gateway', () => {
-  let emulator: OpenAiEmulator
-  const routed: TextProvider = { ...openAiText, chat: viaGateway(chatOf(openAiText)) }
-  const at = (secret = 'cf-aig=gw-token;sk-openai') => ({
-    baseUrl: gatewayBaseUrl({ account: ACCOUNT, gateway: 'main', origin: emulator.url }, 'openai') ?? '',
-    secret,
-    model: 'gpt-5-mini',
-  })
-  beforeAll(async () => {
-    emulator = await startOpenAi({ apiKeys: ['sk-openai'] })
-    emulator.control({ gatewayToken: 'gw-token' })
-  })
-  afterAll(() => emulator.close())
-
-  it('is a way to the provider, with both keys and a single try', async () => {
-    const encoded = chatOf(routed).encode(chatCall(routed, at(), inputOf('hello')))
-    expect(encoded.url).toBe(`${emulator.url}/v1/${ACCOUNT}/main/openai/chat/completions`)
-    expect(encoded.headers).toEqual({
-      authorization: 'Bearer sk-openai',
-      'cf-aig-authorization': 'Bearer gw-token',
-      'cf-aig-max-attempts': '1',
-    })
-    expect((await complete(routed, at(), inputOf('hello'))).outcome.kind).toBe('completed')
-    expect((await stream(routed, at(), inputOf('hello'))).end.fault).toBeNull()
-  })
-
-  it.each<[string, AttemptFaultCode]>([
-    ['[[guardrail:2016]]', 'content_rejected'],
-    ['[[guardrail:2017]]', 'content_rejected'],
-    ['[[guardrail:2003]]', 'provider_rate_limited'],
-    ['[[fail:429:insufficient_quota]]', 'provider_quota_exhausted'],
-  ])('tells its own errors from the provider’s: %s is %s', async (directive, code) => {
-    const { outcome } = await complete(routed, at(), inputOf(`hello ${directive}`))
-    expect(outcome).toMatchObject({ kind: 'fault', code })
-  })
-
-  it('without its token is shut', async () => {
-    expect((await complete(routed, at('sk-openai'), inputOf('hello'))).outcome).toMatchObject({
-      code: 'provider_auth_failed',
-      message: expect.stringContaining('AI Gateway'),
-    })
-  })
-
-  it('knows its addresses and its cache', () => {
-    const route = { account: 'a', gateway: 'g' }
-    expect(gatewayBaseUrl(route, 'google')).toBe('https://gateway.ai.cloudflare.com/v1/a/g/google-ai-studio')
-    expect(gatewayBaseUrl(route, 'ollama')).toBeNull()
-    expect(isFromGatewayCache(new Headers({ 'cf-aig-cache-status': 'HIT' }))).toBe(true)
-    expect(isFromGatewayCache(new Headers({ 'cf-aig-cache-status': 'MISS' }))).toBe(false)
   })
 })
 
