@@ -10,25 +10,17 @@ import { geminiImageRequest } from './gemini-image-request.ts'
 import { geminiUsage } from './gemini-usage.ts'
 import { geminiHeaders, geminiUrl } from './gemini-wire.ts'
 import type { Http } from './http.ts'
+import { budgetFault, imageCard, refusedFault } from './image-call.ts'
 import { textIn } from './openai-answer.ts'
 import { type FaultContext, withId } from './openai-faults.ts'
 import { recordOf } from './openai-usage.ts'
-import type { Call, Expected, Failed, GeneratedImage, ModelCard, Outcome, Provider } from './provider.ts'
+import type { Call, Expected, Failed, GeneratedImage, Outcome, Provider } from './provider.ts'
 
 /**
  * Images of Gemini's (https://ai.google.dev/gemini-api/docs/image-generation). The answer holds the picture itself, one a
  * call, and there is no asynchronous mode: a call whose answer is lost may have been paid for. Native options: `imageSize`,
  * `safetySettings`.
  */
-
-const card = (model: string, qualityRank: number, typicalMs: number): ModelCard => ({
-  model,
-  types: ['image.generate@1'],
-  qualityRank,
-  typicalMs,
-  // The provider documents no idempotency key.
-  idempotent: false,
-})
 
 export const gemini: Provider = {
   id: 'google',
@@ -38,10 +30,10 @@ export const gemini: Provider = {
   // Limits are by project, model and tier: none is documented for all.
   defaultLimits: { concurrency: 50 },
   models: [
-    card('gemini-3-pro-image-preview', 5, 25_000),
-    card('gemini-3.1-flash-image-preview', 4, 12_000),
-    card('gemini-2.5-flash-image', 3, 10_000),
-    card('gemini-3.1-flash-lite-image', 2, 6_000),
+    imageCard('gemini-3-pro-image-preview', 5, 25_000),
+    imageCard('gemini-3.1-flash-image-preview', 4, 12_000),
+    imageCard('gemini-2.5-flash-image', 3, 10_000),
+    imageCard('gemini-3.1-flash-lite-image', 2, 6_000),
   ],
 
   expects: (model: string, input: ImageInput): Expected | null => {
@@ -59,11 +51,8 @@ export const gemini: Provider = {
 
   start: async (call: Call, http: Http): Promise<Outcome> => {
     const written = geminiImageRequest(call.model, call.input)
-    if (!written.ok) {
-      const { param, message } = written.refusal
-      return faultOf('provider_rejected', `${param}: ${message}`, { param })
-    }
-    const tooDear = budgetFault(call, call.expectedMicros ?? null)
+    if (!written.ok) return refusedFault(written.refusal)
+    const tooDear = budgetFault(call, 'Gemini may ask')
     if (tooDear) return tooDear
     const result = await http.send({
       method: 'POST',
@@ -86,13 +75,6 @@ const contextOf = ({ input, secret, nowMs }: Call): FaultContext => ({
   privateTexts: [input.prompt, secret],
   nowMs,
 })
-
-/** Gemini gives no quotes: what the list cannot show to fit is not bought. */
-const budgetFault = ({ maxCostMicros: limit }: Call, micros: number | null): Failed | null => {
-  if (limit === null || (micros !== null && micros <= limit)) return null
-  if (micros === null) return faultOf('budget_exceeded', 'No price is known for this call, and max_cost_usd is set.')
-  return faultOf('budget_exceeded', `Gemini may ask ${micros / 1e6} USD; max_cost_usd is ${limit / 1e6}.`)
-}
 
 /** The picture was made and will be billed: an answer that cannot be read loses it, and is not bought again blindly. */
 const doneOf = (call: Call, answer: Answered): Outcome => {

@@ -8,22 +8,14 @@ import { Accepted, Checkpoint, Generated, GeneratedV1, Generation, imagesOf, Pri
 import { statusFault } from './ideogram-faults.ts'
 import { ideogramExpects } from './ideogram-prices.ts'
 import { type IdeogramRequest, ideogramRequest } from './ideogram-request.ts'
-import type { Call, Expected, Failed, GeneratedImage, ModelCard, Outcome, Provider, Wait } from './provider.ts'
+import { imageCard, refusedFault } from './image-call.ts'
+import type { Call, Expected, Failed, GeneratedImage, Outcome, Provider, Wait } from './provider.ts'
 
 /**
  * Ideogram (https://developer.ideogram.ai). API v2, asynchronous by default: a request answers at once with a
  * generation id and is polled, so that a crash loses a paid image only within one round trip. The native fields, and
  * `mode` and `api`, stand in `provider_options.ideogram` (see ideogram-fields.ts).
  */
-
-const card = (model: string, qualityRank: number, typicalMs: number): ModelCard => ({
-  model,
-  types: ['image.generate@1'],
-  qualityRank,
-  typicalMs,
-  // The provider documents no idempotency key.
-  idempotent: false,
-})
 
 export const ideogram: Provider = {
   id: 'ideogram',
@@ -33,10 +25,10 @@ export const ideogram: Provider = {
   defaultLimits: { concurrency: 10 },
   // How long a generation takes is not documented: our own estimates, to draw progress with.
   models: [
-    card('ideogram-3', 3, 8_000),
-    card('ideogram-4', 4, 10_000),
-    card('ideogram-4-5', 5, 12_000),
-    card('auto', 2, 8_000),
+    imageCard('ideogram-3', 3, 8_000),
+    imageCard('ideogram-4', 4, 10_000),
+    imageCard('ideogram-4-5', 5, 12_000),
+    imageCard('auto', 2, 8_000),
   ],
 
   expects: (model: string, input: ImageInput): Expected | null => {
@@ -51,10 +43,7 @@ export const ideogram: Provider = {
 
   start: async (call: Call, http: Http): Promise<Outcome> => {
     const written = ideogramRequest(call.model, call.input)
-    if (!written.ok) {
-      const { param, message } = written.refusal
-      return faultOf('provider_rejected', `${param}: ${message}`, { param })
-    }
+    if (!written.ok) return refusedFault(written.refusal)
     const { request } = written
     const price = await askPrice(call, request, http)
     if ('kind' in price) return price

@@ -5,26 +5,18 @@ import type { Usage } from '../contract/usage.ts'
 import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, networkFault, parseJson } from './answers.ts'
 import type { Http } from './http.ts'
+import { budgetFault, imageCard, refusedFault } from './image-call.ts'
 import { bearerOf } from './openai-chat.ts'
 import { eventFault, type FaultContext, problemOf, statusFault, withId } from './openai-faults.ts'
 import { type OpenAiImageRequest, openAiImageRequest } from './openai-image-request.ts'
 import { openAiUsage, recordOf } from './openai-usage.ts'
-import type { Call, Expected, Failed, GeneratedImage, ModelCard, Outcome, Provider } from './provider.ts'
+import type { Call, Expected, GeneratedImage, Outcome, Provider } from './provider.ts'
 
 /**
  * OpenAI's images (https://platform.openai.com/docs/api-reference/images). The answer holds the pictures themselves, and
  * there is no asynchronous mode: a call whose answer is lost may have been paid for. Native options: `background`,
  * `output_compression`, `moderation`, `user`.
  */
-
-const card = (model: string, qualityRank: number, typicalMs: number): ModelCard => ({
-  model,
-  types: ['image.generate@1'],
-  qualityRank,
-  typicalMs,
-  // The provider documents no idempotency key.
-  idempotent: false,
-})
 
 export const openAi: Provider = {
   id: 'openai',
@@ -33,7 +25,11 @@ export const openAi: Provider = {
   defaultBaseUrl: 'https://api.openai.com/v1',
   // Limits are by account and tier: none is documented for all.
   defaultLimits: { concurrency: 50 },
-  models: [card('gpt-image-2', 5, 30_000), card('gpt-image-1.5', 4, 25_000), card('gpt-image-1-mini', 2, 15_000)],
+  models: [
+    imageCard('gpt-image-2', 5, 30_000),
+    imageCard('gpt-image-1.5', 4, 25_000),
+    imageCard('gpt-image-1-mini', 2, 15_000),
+  ],
 
   expects: (model: string, input: ImageInput): Expected | null => {
     const written = openAiImageRequest(model, input)
@@ -47,11 +43,8 @@ export const openAi: Provider = {
 
   start: async (call: Call, http: Http): Promise<Outcome> => {
     const written = openAiImageRequest(call.model, call.input)
-    if (!written.ok) {
-      const { param, message } = written.refusal
-      return faultOf('provider_rejected', `${param}: ${message}`, { param })
-    }
-    const tooDear = budgetFault(call, call.expectedMicros ?? null)
+    if (!written.ok) return refusedFault(written.refusal)
+    const tooDear = budgetFault(call, 'OpenAI may ask')
     if (tooDear) return tooDear
     const result = await http.send({
       method: 'POST',
@@ -82,13 +75,6 @@ const contextOf = ({ input, secret, nowMs }: Call): FaultContext => ({
   privateTexts: [input.prompt, secret],
   nowMs,
 })
-
-/** OpenAI gives no quotes: what the list cannot show to fit is not bought. */
-const budgetFault = ({ maxCostMicros: limit }: Call, micros: number | null): Failed | null => {
-  if (limit === null || (micros !== null && micros <= limit)) return null
-  if (micros === null) return faultOf('budget_exceeded', 'No price is known for this call, and max_cost_usd is set.')
-  return faultOf('budget_exceeded', `OpenAI may ask ${micros / 1e6} USD; max_cost_usd is ${limit / 1e6}.`)
-}
 
 /** The pictures were made and will be billed: an answer that cannot be read loses them, and is not bought again blindly. */
 const doneOf = (call: Call, answer: Answered): Outcome => {

@@ -3,7 +3,8 @@ import type { ImageInput } from '../contract/image.ts'
 import type { RateHint } from '../contract/rpc.ts'
 import { type Answered, faultOf, isSuccess, networkFault, readAnswer } from './answers.ts'
 import type { Http } from './http.ts'
-import type { Call, Expected, Failed, ModelCard, Outcome, Provider } from './provider.ts'
+import { budgetFault, imageCard, refusedFault } from './image-call.ts'
+import type { Call, Expected, Failed, Outcome, Provider } from './provider.ts'
 import { idAtHead, imagesOf, Prediction } from './replicate-answers.ts'
 import { statusFault } from './replicate-faults.ts'
 import { finished, keep, microsPerImage, outcomeOf, pollFailed, readCheckpoint, waitAt } from './replicate-outcomes.ts'
@@ -18,15 +19,6 @@ import { replicateWebhookSecret, verifyReplicateWebhook } from './replicate-webh
  * beside it (see replicate-models.ts).
  */
 
-const card = (model: string, qualityRank: number, typicalMs: number): ModelCard => ({
-  model,
-  types: ['image.generate@1'],
-  qualityRank,
-  typicalMs,
-  // The provider documents no idempotency key.
-  idempotent: false,
-})
-
 export const replicate: Provider = {
   id: 'replicate',
   title: 'Replicate',
@@ -36,11 +28,11 @@ export const replicate: Provider = {
   defaultLimits: { concurrency: 50, requestsPerMinute: 600 },
   // How long a prediction takes is not documented: our own estimates, to draw progress with.
   models: [
-    card('black-forest-labs/flux-schnell', 1, 1_500),
-    card('black-forest-labs/flux-dev', 3, 5_000),
-    card('black-forest-labs/flux-1.1-pro', 4, 6_000),
-    card('black-forest-labs/flux-1.1-pro-ultra', 5, 12_000),
-    card('ideogram-ai/ideogram-v3-turbo', 3, 8_000),
+    imageCard('black-forest-labs/flux-schnell', 1, 1_500),
+    imageCard('black-forest-labs/flux-dev', 3, 5_000),
+    imageCard('black-forest-labs/flux-1.1-pro', 4, 6_000),
+    imageCard('black-forest-labs/flux-1.1-pro-ultra', 5, 12_000),
+    imageCard('ideogram-ai/ideogram-v3-turbo', 3, 8_000),
   ],
 
   // Official models are priced per output, so a prediction that fails costs nothing.
@@ -56,11 +48,8 @@ export const replicate: Provider = {
 
   start: async (call: Call, http: Http): Promise<Outcome> => {
     const written = replicateRequest(call.model, call.input)
-    if (!written.ok) {
-      const { param, message } = written.refusal
-      return faultOf('provider_rejected', `${param}: ${message}`, { param })
-    }
-    const tooDear = budgetFault(call, call.expectedMicros ?? null)
+    if (!written.ok) return refusedFault(written.refusal)
+    const tooDear = budgetFault(call, 'Replicate asks')
     if (tooDear) return tooDear
     const result = await http.send(createRequest(call, written.request))
     if (result.kind !== 'answered') return networkFault('Replicate', result, true)
@@ -102,13 +91,6 @@ const rateOf = (headers: Headers): RateHint | null => {
   const remaining = /^\d{1,9}$/.exec(headers.get('ratelimit-remaining') ?? '')?.[0]
   const reset = /^\d{1,6}$/.exec(headers.get('ratelimit-reset') ?? '')?.[0]
   return remaining && reset ? { remaining: Number(remaining), resetAfterMs: Number(reset) * 1000 } : null
-}
-
-/** Replicate gives no quotes: what the list cannot show to fit is not bought. */
-const budgetFault = ({ maxCostMicros: limit }: Call, micros: number | null): Failed | null => {
-  if (limit === null || (micros !== null && micros <= limit)) return null
-  if (micros === null) return faultOf('budget_exceeded', 'No price is known for this call, and max_cost_usd is set.')
-  return faultOf('budget_exceeded', `Replicate asks ${micros / 1e6} USD; max_cost_usd is ${limit / 1e6}.`)
 }
 
 const predictionUrl = (call: Call, id: string): string => `${rootOf(call)}/predictions/${encodeURIComponent(id)}`
