@@ -3,9 +3,9 @@ import type { EmbedInput } from '../contract/embedding.ts'
 import { fault } from '../contract/fault.ts'
 import { usdToMicros } from '../contract/fields.ts'
 import type { OpenCall } from '../contract/foreground-rpc.ts'
-import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
 import { LIMITS } from '../limits.ts'
 import type { Refusal } from '../providers/dialect.ts'
+import { expecting, refusalOf, type TextAsked } from '../providers/text-judge.ts'
 import { findChatModel, findEmbedModel, TEXT_PROVIDERS } from '../providers/text-registry.ts'
 import { Refused } from './refused.ts'
 
@@ -22,48 +22,30 @@ type Own = {
   metadata?: Record<string, string> | undefined
 }
 
-export const planChat = (own: Own, input: ChatInput): OpenCall => {
-  const promptTokens = promptTokensOf(input)
-  return planOf(own, 'text.generate@1', namesOf(own, 'chat'), (name) => {
-    const { provider, card } = findChatModel(name) ?? unknown(name)
-    const refusal = provider.chat?.refuses(card, input)
-    return refusal ? { refusal } : { expected: expectedOfChat(input, promptTokens, card.maxOutputTokens) }
-  })
-}
+export const planChat = (own: Own, input: ChatInput): OpenCall =>
+  planOf(own, namesOf(own, 'chat'), { type: 'text.generate@1', input })
 
-export const planEmbed = (own: Own, input: EmbedInput): OpenCall => {
-  const expected = expectedOfEmbed(input)
-  return planOf(own, 'text.embed@1', namesOf(own, 'embed'), (name) => {
-    const { provider, card } = findEmbedModel(name) ?? unknown(name)
-    const refusal = provider.embed?.refuses(card, input)
-    return refusal ? { refusal } : { expected }
-  })
-}
+export const planEmbed = (own: Own, input: EmbedInput): OpenCall =>
+  planOf(own, namesOf(own, 'embed'), { type: 'text.embed@1', input })
 
-type Judged = { refusal: Refusal } | { expected: OpenCall['candidates'][number]['expected'] }
-
-const planOf = (
-  own: Own,
-  type: OpenCall['type'],
-  names: readonly string[],
-  judge: (name: string) => Judged,
-): OpenCall => {
+const planOf = (own: Own, names: readonly string[], asked: TextAsked): OpenCall => {
   const candidates: OpenCall['candidates'] = []
   const skipped: OpenCall['skipped'] = []
   let first: Refusal | null = null
+  const expect = expecting(asked)
   for (const model of names) {
-    const judged = judge(model)
-    if ('expected' in judged) candidates.push({ model, expected: judged.expected })
+    const refusal = refusalOf(asked, model)
+    if (refusal === null) candidates.push({ model, expected: expect(model) })
     else {
-      first ??= judged.refusal
-      skipped.push({ model, reason: `${judged.refusal.param}: ${judged.refusal.message}` })
+      first ??= refusal
+      skipped.push({ model, reason: `${refusal.param}: ${refusal.message}` })
     }
   }
   if (first && candidates.length === 0)
     throw new Refused(fault('invalid_request', first.message, { param: first.param }))
   const deadlineS = own.deadline_s ?? LIMITS.chatDeadlineDefaultSeconds
   return {
-    type,
+    type: asked.type,
     candidates,
     skipped,
     prefer: own.prefer ?? null,
@@ -104,7 +86,3 @@ const wholeName = (name: string, kind: 'chat' | 'embed'): string => {
 
 /** The message does not repeat the name: it could be anything. */
 const noModel = (param: string) => fault('not_found', 'There is no such model here: GET models lists them.', { param })
-
-const unknown = (name: string): never => {
-  throw new Error(`a model was found and is gone: ${name.length} characters`)
-}

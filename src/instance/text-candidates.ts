@@ -1,11 +1,11 @@
-import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
-import type { Expected, ForegroundType } from '../contract/foreground-rpc.ts'
+import type { ForegroundType } from '../contract/foreground-rpc.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
 import type { Candidate } from '../core/choice.ts'
-import { embedOutputBytes, expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
+import { embedOutputBytes } from '../core/expected.ts'
 import { LIMITS } from '../limits.ts'
 import type { Refusal } from '../providers/dialect.ts'
+import { expecting, refusalOf, type TextAsked } from '../providers/text-judge.ts'
 import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 import { textCandidate } from './availability.ts'
 import type { Books } from './books.ts'
@@ -13,8 +13,6 @@ import type { JobRow } from './job-rows.ts'
 import { textPriceOf } from './pricing.ts'
 
 /** Models of text: which of them accept a job's input, and what each is expected to use. */
-
-export type TextAsked = { type: 'text.generate@1'; input: ChatInput } | { type: 'text.embed@1'; input: EmbedInput }
 
 export const isTextModel = (type: ForegroundType, name: string): boolean =>
   (type === 'text.generate@1' ? findChatModel(name) : findEmbedModel(name)) !== null
@@ -40,7 +38,7 @@ export const textCandidatesFor = (
   const skipped: Skipped[] = []
   const expect = expecting(asked)
   for (const model of models) {
-    const refusal = refusalOf(asked, model)
+    const refusal = refusalOfJob(asked, model)
     if (refusal) {
       skipped.push({ model, reason: refusal.message, param: `input.${refusal.param}` })
       continue
@@ -68,44 +66,21 @@ export const textCandidatesOf = (
   const input = JSON.parse(row.input) as TextAsked['input'] | null
   const asked = input === null ? null : ({ type: row.type, input } as TextAsked)
   return models.flatMap((model) =>
-    asked && refusalOf(asked, model)
+    asked && refusalOfJob(asked, model)
       ? []
       : [textCandidate(books, model, row.tokens, prices[model]?.estimated_micros ?? null, now)],
   )
 }
 
-const refusalOf = (asked: TextAsked, model: string): Refusal | null =>
-  asked.type === 'text.generate@1' ? chatRefusal(model, asked.input) : embedRefusal(model, asked.input)
+const refusalOfJob = (asked: TextAsked, model: string): Refusal | null =>
+  (asked.type === 'text.embed@1' ? tooLarge(asked.input, model) : null) ?? refusalOf(asked, model)
 
-const chatRefusal = (model: string, input: ChatInput): Refusal | null => {
-  const found = findChatModel(model)
-  if (!found?.provider.chat) return NO_MODEL
-  return found.provider.chat.refuses(found.card, input)
-}
-
-const embedRefusal = (model: string, input: EmbedInput): Refusal | null => {
-  const found = findEmbedModel(model)
-  if (!found?.provider.embed) return NO_MODEL
-  const dimensions = input.dimensions ?? found.card.dimensions
+/** Refused before it is bought; where the length of its vectors is not known, the answer tells. */
+const tooLarge = (input: EmbedInput, model: string): Refusal | null => {
+  const card = findEmbedModel(model)?.card
+  const dimensions = input.dimensions ?? card?.dimensions ?? null
   const bytes = dimensions === null ? 0 : embedOutputBytes(input, dimensions)
-  // Refused before it is bought; where the length of its vectors is not known, the answer tells.
-  if (bytes > LIMITS.jobOutputBytes) {
-    const message = `${found.card.model} would answer with ${bytes} bytes, and a job keeps ${LIMITS.jobOutputBytes}: several jobs keep more.`
-    return { param: 'input', message }
-  }
-  return found.provider.embed.refuses(found.card, input)
-}
-
-/** Only where a later version has dropped a model that jobs still name. */
-const NO_MODEL: Refusal = { param: 'models', message: 'There is no such model any more.' }
-
-/** The prompt is counted once, whatever the number of models. */
-const expecting = (asked: TextAsked): ((model: string) => Expected) => {
-  if (asked.type === 'text.embed@1') {
-    const expected = expectedOfEmbed(asked.input)
-    return () => expected
-  }
-  const { input } = asked
-  const promptTokens = promptTokensOf(input)
-  return (model) => expectedOfChat(input, promptTokens, findChatModel(model)?.card.maxOutputTokens ?? null)
+  if (!card || bytes <= LIMITS.jobOutputBytes) return null
+  const message = `${card.model} would answer with ${bytes} bytes, and a job keeps ${LIMITS.jobOutputBytes}: several jobs keep more.`
+  return { param: 'input', message }
 }

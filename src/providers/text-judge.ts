@@ -1,0 +1,33 @@
+import type { ChatInput } from '../contract/chat.ts'
+import type { EmbedInput } from '../contract/embedding.ts'
+import type { Expected } from '../contract/foreground-rpc.ts'
+import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
+import type { Refusal } from './dialect.ts'
+import { findChatModel, findEmbedModel } from './text-registry.ts'
+
+/** Which models of text accept an input, and what each is expected to use. */
+
+export type TextAsked = { type: 'text.generate@1'; input: ChatInput } | { type: 'text.embed@1'; input: EmbedInput }
+
+export const refusalOf = (asked: TextAsked, model: string): Refusal | null => {
+  if (asked.type === 'text.generate@1') {
+    const found = findChatModel(model)
+    return found?.provider.chat ? found.provider.chat.refuses(found.card, asked.input) : NO_MODEL
+  }
+  const found = findEmbedModel(model)
+  return found?.provider.embed ? found.provider.embed.refuses(found.card, asked.input) : NO_MODEL
+}
+
+/** Only where a later version has dropped a model that jobs still name. */
+const NO_MODEL: Refusal = { param: 'models', message: 'There is no such model any more.' }
+
+/** Of a model that accepts the input. The prompt is counted once, whatever the number of models. */
+export const expecting = (asked: TextAsked): ((model: string) => Expected) => {
+  if (asked.type === 'text.embed@1') {
+    const expected = expectedOfEmbed(asked.input)
+    return () => expected
+  }
+  const { input } = asked
+  const promptTokens = promptTokensOf(input)
+  return (model) => expectedOfChat(input, promptTokens, findChatModel(model)?.card.maxOutputTokens ?? null)
+}
