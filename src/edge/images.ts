@@ -19,6 +19,7 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
   const left = new AbortController()
   context.request.signal.addEventListener('abort', () => left.abort(), { once: true })
   const work = finished(context, caller, jobOf(request), left.signal)
+  // How it fails is told below; here it only goes on where the client has left.
   context.waitUntil(work.catch(() => {}))
   const { record, quotas } = await work
   const { output } = record
