@@ -2,8 +2,8 @@ import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { Expected } from '../contract/foreground-rpc.ts'
 import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
-import type { Refusal } from './dialect.ts'
-import { findChatModel, findEmbedModel } from './text-registry.ts'
+import type { Refusal } from '../providers/dialect.ts'
+import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 
 /** Which models of text accept an input, and what each is expected to use. */
 
