@@ -144,6 +144,8 @@ export const LIMITS = {
   foregroundLeaseMs: 30_000,
   /** Operations applied in one group commit. */
   groupCommitOperations: 1_024,
+  /** How long a group waits for more operations while many arrive. */
+  groupCommitLingerMs: 3,
   /** First and longest wait between a lane's tries to deliver its reports. */
   reportRetryMs: 100,
   reportRetryMaxMs: 10_000,

@@ -6,6 +6,9 @@ type Operation = { run(): void; settle(): void; fail(error: unknown): void }
  * Calls that arrive together are applied together: one transaction, one commit, one fsync. A call's promise resolves
  * when its operation was applied; the platform's output gate then holds the answer until the commit is on disk.
  *
+ * A commit costs more than most of what is in it, so where calls arrive in quick succession a group waits a moment for
+ * more of them. One that comes alone waits for nobody.
+ *
  * `transact` runs what it is given in one transaction and throws only if all of it was rolled back; then each operation
  * is tried in a transaction of its own, so that a bad one does not fail its neighbours.
  */
@@ -15,6 +18,9 @@ export class GroupCommit {
   #waiting: Operation[] = []
   #scheduled = false
   #committing = false
+  /** Operations of a group, averaged over the last dozen or so. */
+  #usualSize = 1
+  #lingers = false
 
   /** `onDisk` resolves when everything written so far is durable. */
   constructor(transact: (operations: (() => void)[]) => void, onDisk: () => Promise<void>) {
@@ -35,16 +41,18 @@ export class GroupCommit {
     return promise
   }
 
-  /** At once where nothing is on its way to the disk; else what arrives meanwhile makes the next group. */
+  /** What arrives while something is on its way to the disk makes the next group. */
   #schedule(): void {
     if (this.#scheduled || this.#committing) return
     this.#scheduled = true
-    queueMicrotask(() => this.#flush())
+    if (this.#lingers) setTimeout(() => this.#flush(), LIMITS.groupCommitLingerMs)
+    else queueMicrotask(() => this.#flush())
   }
 
   #flush(): void {
     this.#scheduled = false
     const group = this.#waiting.splice(0, LIMITS.groupCommitOperations)
+    this.#learn(group.length)
     if (!this.#try(group)) for (const operation of group) this.#try([operation], operation.fail)
     this.#committing = true
     // A disk that fails breaks the actor; here it only ends the wait.
@@ -54,6 +62,12 @@ export class GroupCommit {
         this.#committing = false
         if (this.#waiting.length > 0) this.#schedule()
       })
+  }
+
+  /** Whoever waits makes larger groups, so it takes more to go on with it than to begin. */
+  #learn(size: number): void {
+    this.#usualSize += (size - this.#usualSize) / AVERAGED_OVER
+    this.#lingers = this.#usualSize >= (this.#lingers ? WORTH_GOING_ON : WORTH_BEGINNING)
   }
 
   #try(group: Operation[], fail: (error: unknown) => void = () => undefined): boolean {
@@ -67,3 +81,7 @@ export class GroupCommit {
     }
   }
 }
+
+const AVERAGED_OVER = 12
+const WORTH_BEGINNING = 2
+const WORTH_GOING_ON = 4
