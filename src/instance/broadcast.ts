@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { type Event, endsJob } from '../contract/event.ts'
 import { LIMITS } from '../limits.ts'
+import { Audience } from './audience.ts'
 import type { EventFilter, EventStore } from './event-store.ts'
 import { heardOn, isFull, STREAM_QUEUE, socketSubscriber, streamSubscriber } from './subscribers.ts'
 
@@ -40,7 +41,7 @@ export class Broadcast {
   readonly #events: EventStore
   readonly #head: () => number
   readonly #sockets = new Map<WebSocket, Subscriber>()
-  readonly #all = new Set<Subscriber>()
+  readonly #audience = new Audience<Subscriber>()
 
   constructor(state: DurableObjectState, events: EventStore, head: () => number) {
     this.#state = state
@@ -57,7 +58,7 @@ export class Broadcast {
   }
 
   get full(): boolean {
-    return this.#all.size >= LIMITS.subscribersPerInstance
+    return this.#audience.size >= LIMITS.subscribersPerInstance
   }
 
   /**
@@ -97,7 +98,7 @@ export class Broadcast {
       },
       cancel: () => {
         clearInterval(keepAlive)
-        if (subscriber) this.#all.delete(subscriber)
+        if (subscriber) this.#audience.delete(subscriber)
       },
     }
     return new Response(new ReadableStream(source, STREAM_QUEUE), {
@@ -111,52 +112,54 @@ export class Broadcast {
 
   /** Durable events, in order, after their commit. */
   publish(events: { event: Event; project: string | null }[], now: number): void {
-    if (this.#all.size === 0) return
+    if (this.#audience.size === 0) return
+    this.#closeExpired(now)
     for (const { event, project } of events) {
+      const seeing = this.#audience.of(event, project)
+      if (seeing.length === 0) continue
       const text = JSON.stringify(event)
-      for (const subscriber of this.#all) {
+      for (const subscriber of seeing) {
+        // One that catches up reads it from the store.
         if (!subscriber.live || event.seq <= subscriber.cursor) continue
-        if (this.#expired(subscriber, now)) continue
         subscriber.cursor = event.seq
-        if (sees(subscriber.filter, event, project)) this.#deliver(subscriber, event, text)
+        this.#deliver(subscriber, event, text)
       }
     }
   }
 
   /** What is told but not kept: it bears the number of the last durable event and moves no cursor. */
   progress(job: { id: string; project: string | null; batch: string | null }, now: number, data: Event['data']): void {
+    if (this.#audience.size === 0) return
+    this.#closeExpired(now)
+    const { id, project, batch } = job
+    const seeing = this.#audience.of({ job: id, ...(batch === null ? {} : { batch }) }, project)
+    if (seeing.length === 0) return
     const event: Event = {
       seq: this.#head(),
       type: 'job.progress',
-      job: job.id,
-      ...(job.batch === null ? {} : { batch: job.batch }),
+      job: id,
+      ...(batch === null ? {} : { batch }),
       at: new Date(now).toISOString(),
       data,
     }
     const text = JSON.stringify(event)
-    for (const subscriber of this.#all) {
-      if (!subscriber.live || !sees(subscriber.filter, event, job.project) || this.#expired(subscriber, now)) continue
-      this.#deliver(subscriber, event, text)
-    }
-  }
-
-  get hasSubscribers(): boolean {
-    return this.#all.size > 0
+    for (const subscriber of seeing) if (subscriber.live) this.#deliver(subscriber, event, text)
   }
 
   /** A revoked key sees nothing more. */
   closeKey(keyId: string): void {
-    for (const subscriber of this.#all) if (subscriber.keyId === keyId) this.#close(subscriber, POLICY, 'key revoked')
+    for (const subscriber of this.#audience)
+      if (subscriber.keyId === keyId) this.#close(subscriber, POLICY, 'key revoked')
   }
 
   closeAll(reason: string): void {
-    for (const subscriber of this.#all) this.#close(subscriber, POLICY, reason)
+    for (const subscriber of this.#audience) this.#close(subscriber, POLICY, reason)
   }
 
   /** A socket that its client closed. */
   forget(socket: WebSocket): void {
     const subscriber = this.#sockets.get(socket)
-    if (subscriber) this.#all.delete(subscriber)
+    if (subscriber) this.#audience.delete(subscriber)
     this.#sockets.delete(socket)
   }
 
@@ -170,7 +173,7 @@ export class Broadcast {
   }
 
   #add(subscriber: Subscriber, socket?: WebSocket): void {
-    this.#all.add(subscriber)
+    this.#audience.add(subscriber)
     if (socket) this.#sockets.set(socket, subscriber)
   }
 
@@ -190,7 +193,7 @@ export class Broadcast {
   }
 
   #catchUp(subscriber: Subscriber, ended: boolean): void {
-    if (!this.#all.has(subscriber)) return
+    if (!this.#audience.has(subscriber)) return
     this.#tellGap(subscriber)
     const { events, cursor } = this.#events.after(subscriber.cursor, subscriber.filter, this.#head())
     for (const event of events) {
@@ -222,22 +225,15 @@ export class Broadcast {
     return false
   }
 
-  #expired(subscriber: Subscriber, now: number): boolean {
-    if (subscriber.expiresAtMs === null || subscriber.expiresAtMs > now) return false
-    this.#close(subscriber, POLICY, 'key expired')
-    return true
+  #closeExpired(now: number): void {
+    for (const subscriber of this.#audience.expired(now)) this.#close(subscriber, POLICY, 'key expired')
   }
 
   #close(subscriber: Subscriber, code: number, reason: string): void {
-    this.#all.delete(subscriber)
+    this.#audience.delete(subscriber)
     subscriber.end(code, reason)
   }
 }
 
 const isOfAll = (filter: EventFilter): boolean => filter.job === null && !filter.batch
 const endOf = (filter: EventFilter): string => (filter.job === null ? 'batch ended' : 'job ended')
-
-const sees = (filter: EventFilter, event: Event, project: string | null): boolean =>
-  (filter.job === null || filter.job === event.job) &&
-  (!filter.batch || filter.batch === event.batch) &&
-  (filter.project === null || filter.project === project)

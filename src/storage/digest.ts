@@ -1,8 +1,10 @@
 /** Digests, comparison and randomness. Works in workerd and in plain Node. */
 
+const UTF8 = new TextEncoder()
+
 /** SHA-256 of bytes, or of a text's UTF-8, as 64 lower-case hex characters. */
 export const sha256Hex = async (data: string | Uint8Array): Promise<string> => {
-  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
+  const bytes = typeof data === 'string' ? UTF8.encode(data) : data
   return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
 }
 
@@ -11,8 +13,8 @@ export const sha256Hex = async (data: string | Uint8Array): Promise<string> => {
  * ones answer false at once.
  */
 export const equalConstantTime = (a: string, b: string): boolean => {
-  const left = new TextEncoder().encode(a)
-  const right = new TextEncoder().encode(b)
+  const left = UTF8.encode(a)
+  const right = UTF8.encode(b)
   if (left.length !== right.length) return false
   if ('timingSafeEqual' in crypto.subtle) return crypto.subtle.timingSafeEqual(left, right)
   // Plain Node has it elsewhere.

@@ -1,0 +1,97 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { GroupCommit } from '../../../src/instance/group-commit.ts'
+import { LIMITS } from '../../../src/limits.ts'
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+/** A disk that takes so many milliseconds for a commit, and the sizes of the groups that came to it. */
+const disk = (ms: number) => {
+  const sizes: number[] = []
+  const commit = new GroupCommit(
+    (operations) => {
+      sizes.push(operations.length)
+      for (const operation of operations) operation()
+    },
+    () => new Promise((resolve) => setTimeout(resolve, ms)),
+  )
+  return { sizes, commit }
+}
+
+/** Clients that send their next operation as soon as the last was applied, for so long. */
+const clients = async (commit: GroupCommit, count: number, forMs: number): Promise<number> => {
+  let done = 0
+  const endAt = Date.now() + forMs
+  const running = Array.from({ length: count }, async () => {
+    while (Date.now() < endAt) {
+      await commit.apply(() => {})
+      done += 1
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  })
+  await vi.advanceTimersByTimeAsync(forMs + 100)
+  await Promise.all(running)
+  return done
+}
+
+const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+
+describe('a group commit', () => {
+  test('applies what comes alone at once', async () => {
+    const { commit, sizes } = disk(1)
+    let applied = false
+    await commit.apply(() => {
+      applied = true
+    })
+    expect(applied).toBe(true)
+    expect(sizes).toEqual([1])
+    expect(vi.getTimerCount()).toBe(1) // the disk, and no wait for others
+  })
+
+  test('lets one client wait for nobody, however long it goes on', async () => {
+    const { commit, sizes } = disk(0)
+    const done = await clients(commit, 1, 300)
+    expect(Math.max(...sizes)).toBe(1)
+    expect(done).toBeGreaterThan(250)
+  })
+
+  test('gathers what many clients send, and stops waiting for them when they are gone', async () => {
+    const { commit, sizes } = disk(1)
+    await clients(commit, 16, 300)
+    expect(mean(sizes.slice(-20))).toBeGreaterThan(8)
+    for (let i = 0; i < 40; i += 1) {
+      const applied = commit.apply(() => {})
+      await vi.advanceTimersByTimeAsync(10)
+      await applied
+    }
+    const before = vi.getTimerCount()
+    await commit.apply(() => {})
+    expect(before).toBe(0)
+    expect(sizes.slice(-20)).toEqual(Array.from({ length: 20 }, () => 1))
+  })
+
+  test('never takes more at once than its bound', async () => {
+    const { commit, sizes } = disk(1)
+    const all = Array.from({ length: LIMITS.groupCommitOperations + 5 }, () => commit.apply(() => {}))
+    await vi.advanceTimersByTimeAsync(100)
+    await Promise.all(all)
+    expect(sizes).toEqual([LIMITS.groupCommitOperations, 5])
+  })
+
+  test('fails the one operation that throws, and keeps its neighbours', async () => {
+    const { commit } = disk(0)
+    const results = Promise.allSettled([
+      commit.apply(() => 'one'),
+      commit.apply(() => {
+        throw new Error('bad')
+      }),
+      commit.apply(() => 'three'),
+    ])
+    await vi.advanceTimersByTimeAsync(10)
+    expect((await results).map((result) => (result.status === 'fulfilled' ? result.value : 'failed'))).toEqual([
+      'one',
+      'failed',
+      'three',
+    ])
+  })
+})
