@@ -1,5 +1,7 @@
 import type { Event } from '../contract/event.ts'
-import type { EventFilter } from './event-store.ts'
+
+/** What of the story is asked for: all that holds. */
+export type EventFilter = { job: string | null; batch?: string | null; project: string | null }
 
 type Follower = { filter: EventFilter; expiresAtMs: number | null }
 

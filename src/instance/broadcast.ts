@@ -1,8 +1,8 @@
 import * as v from 'valibot'
 import { type Event, endsJob } from '../contract/event.ts'
 import { LIMITS } from '../limits.ts'
-import { Audience } from './audience.ts'
-import type { EventFilter, EventStore } from './event-store.ts'
+import { Audience, type EventFilter } from './audience.ts'
+import type { EventStore } from './event-store.ts'
 import { heardOn, isFull, STREAM_QUEUE, socketSubscriber, streamSubscriber } from './subscribers.ts'
 
 /**

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { DURABLE_EVENTS, type DurableEvent, type Event } from '../contract/event.ts'
 import type { Json } from '../contract/fields.ts'
 import { LIMITS } from '../limits.ts'
+import type { EventFilter } from './audience.ts'
 
 /** The instance's story: numbered from 1 without gaps, written in the transaction of what it tells. */
 
@@ -15,7 +16,6 @@ const EventRow = v.object({
 })
 
 /** What a subscriber may and wants to see: one job, one batch, one project, or all. */
-export type EventFilter = { job: string | null; batch?: string | null; project: string | null }
 
 /** The platform binds at most 100 values to a statement. */
 const ROWS_PER_STATEMENT = 14

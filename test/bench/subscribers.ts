@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { sizeFor } from './jobs.ts'
 import { load } from './load.ts'
 import { cpuSeconds } from './processes.ts'
-import { addTenant, type Product, rootClient, startProduct, tenantOf } from './product.ts'
+import { addTenant, type Product, rootClient, startProduct, startProductPlain, tenantOf } from './product.ts'
 import type { Section } from './section.ts'
 import { median, number, ratio, table, withSpread } from './statistics.ts'
 import { createReader, statusOf, writeRequest } from './wire.ts'
@@ -25,13 +25,46 @@ const CASES = [
   { name: `${SUBSCRIBERS} subscribers of everything`, watch: 'everything', reads: 0 },
 ] as const
 
-type Figures = { perSecond: number[]; cpuUs: number[]; received: number[] }
+type Figures = { perSecond: number[]; cpuUs: number[]; received: number[]; reads: number[] }
 
 export const measureSubscribers = async (world: World, rounds: number, seconds: number): Promise<Section> => {
-  const provider = await world.provider()
-  const product = await startProduct(`${world.folder}/watched`)
-  world.atEnd(product.stop)
-  const owner = await addTenant(product, 'watched', 'text', provider.url, CONCURRENCY)
+  const products = {
+    workerd: await startProductPlain(`${world.folder}/watched-workerd`),
+    miniflare: await startProduct(`${world.folder}/watched`),
+  }
+  const rows: string[][] = []
+  const notes: string[] = []
+  const data: Section['data'] = {}
+  for (const [on, product] of Object.entries(products)) {
+    world.atEnd(product.stop)
+    const { size, figures } = await watched(product, (await world.provider()).url, rounds, seconds)
+    const alone = median(figures[0]?.perSecond ?? [])
+    for (const [i, { name }] of CASES.entries()) {
+      const { perSecond = [], cpuUs = [], received = [], reads = [] } = figures[i] ?? {}
+      const cells = [number(median(cpuUs)), number(median(received), 1), number(median(reads))]
+      rows.push([`${name}, on ${on}`, withSpread(perSecond), ...cells, ratio(median(perSecond), alone)])
+    }
+    notes.push(`on ${on} ${size} jobs of one project in each round`)
+    data[on] = Object.fromEntries(CASES.map(({ name }, i) => [name, figures[i]]))
+  }
+  return {
+    title: 'subscribers: jobs per second while they watch',
+    text: table([['', 'jobs/s', 'CPU us', 'MB received', 'reads/s', 'of nobody'], ...rows]),
+    notes: [
+      ...notes,
+      'a subscriber of everything is sent every event of every job; the clients that receive and read run on the same cores',
+    ],
+    data,
+  }
+}
+
+const watched = async (
+  product: Product,
+  providerUrl: string,
+  rounds: number,
+  seconds: number,
+): Promise<{ size: number; figures: Figures[] }> => {
+  const owner = await addTenant(product, 'watched', 'text', providerUrl, CONCURRENCY)
   const projects = await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, i) => projectKey(product, owner.id, i)))
   const tenant = tenantOf(product, owner.id, 'text', projects[0] ?? '')
   const keysOf = { nothing: [], projects, everything: projects.map(() => owner.key) }
@@ -39,42 +72,24 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
   const unfinished = async () => tenant.unfinished()
   const size = await sizeFor({ job, unfinished, pids: product.pids } as Target, seconds)
   const known = await tenant.submitOne()
-  const figures = CASES.map((): Figures => ({ perSecond: [], cpuUs: [], received: [] }))
+  const figures = CASES.map((): Figures => ({ perSecond: [], cpuUs: [], received: [], reads: [] }))
   for (let round = 0; round < rounds; round += 1) {
     for (const [i, { watch, reads }] of CASES.entries()) {
       const watchers = await Promise.all(keysOf[watch].map((key) => subscribe(product.url, owner.id, key)))
-      const reader = startReads(product.url, tenant.read(known), reads)
+      const reader = await startReads(product.url, tenant.read(known), reads)
       const cpuBefore = cpuSeconds(product.pids)
       const startedAt = performance.now()
       await load({ ...job, connections: 32, requests: size })
       while (tenant.unfinished() > 0) await new Promise((resolve) => setTimeout(resolve, 5))
-      figures[i]?.perSecond.push(size / ((performance.now() - startedAt) / 1000))
+      const took = (performance.now() - startedAt) / 1000
+      figures[i]?.perSecond.push(size / took)
       figures[i]?.cpuUs.push(((cpuSeconds(product.pids) - cpuBefore) / size) * 1e6)
       figures[i]?.received.push(watchers.reduce((sum, one) => sum + one.bytes(), 0) / 2 ** 20)
-      await reader.stop()
+      figures[i]?.reads.push(reader.stop() / took)
       for (const watcher of watchers) watcher.close()
     }
   }
-  const alone = median(figures[0]?.perSecond ?? [])
-  const rows = CASES.map(({ name }, i) => {
-    const { perSecond = [], cpuUs = [], received = [] } = figures[i] ?? {}
-    return [
-      name,
-      withSpread(perSecond),
-      number(median(cpuUs)),
-      number(median(received), 1),
-      ratio(median(perSecond), alone),
-    ]
-  })
-  return {
-    title: 'subscribers: jobs per second while they watch, on miniflare',
-    text: table([['', 'jobs/s', 'CPU us', 'MB received', 'of nobody'], ...rows]),
-    notes: [
-      `${size} jobs of one project in each round; a subscriber of everything is sent every event of every job`,
-      'the clients that receive run on the same cores',
-    ],
-    data: Object.fromEntries(CASES.map(({ name }, i) => [name, figures[i]])),
-  }
+  return { size, figures }
 }
 
 const projectKey = async (product: Product, instance: string, i: number): Promise<string> => {
@@ -109,17 +124,39 @@ const subscribe = (url: URL, instance: string, key: string): Promise<Watcher> =>
     socket.on('error', reject)
   })
 
-/** Reads one job at a steady pace until stopped. */
-const startReads = (url: URL, request: Buffer, perSecond: number): { stop: () => Promise<void> } => {
-  let running: Promise<unknown> = Promise.resolve()
-  if (perSecond === 0) return { stop: async () => {} }
-  const timer = setInterval(() => {
-    running = load({ url, request, connections: 1, requests: perSecond / 20 })
-  }, 50)
-  return {
-    stop: async () => {
-      clearInterval(timer)
-      await running
-    },
+/** Reads one job at a steady pace on a few connections, as applications do that poll. `stop` answers how often it was read. */
+const startReads = async (url: URL, request: Buffer, perSecond: number): Promise<{ stop: () => number }> => {
+  const pollers = perSecond === 0 ? 0 : POLLERS
+  const running = await Promise.all(
+    Array.from({ length: pollers }, () => startPoller(url, request, perSecond / pollers)),
+  )
+  return { stop: () => running.reduce((sum, stop) => sum + stop(), 0) }
+}
+
+const POLLERS = 5
+
+const startPoller = async (url: URL, request: Buffer, perSecond: number): Promise<() => number> => {
+  const socket = connect({ host: url.hostname, port: Number(url.port), noDelay: true })
+  await new Promise<void>((resolve, reject) => socket.once('error', reject).once('connect', () => resolve()))
+  const startedAt = performance.now()
+  let sent = 0
+  let answered = 0
+  const sendWhatIsDue = () => {
+    const due = ((performance.now() - startedAt) / 1000) * perSecond
+    if (sent > answered || sent >= due) return
+    sent += 1
+    socket.write(request)
+  }
+  const read = createReader(({ head }) => {
+    if (statusOf(head) !== 200) throw new Error(`a read was answered ${statusOf(head)}`)
+    answered += 1
+    sendWhatIsDue()
+  })
+  socket.on('data', read)
+  const timer = setInterval(sendWhatIsDue, 1000 / perSecond)
+  return () => {
+    clearInterval(timer)
+    socket.destroy()
+    return answered
   }
 }
