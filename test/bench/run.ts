@@ -14,40 +14,51 @@ import { World } from './world.ts'
 const PARTS = ['submit', 'jobs', 'plain', 'queue-depth', 'subscribers', 'books', 'gateway', 'retention'] as const
 type Part = (typeof PARTS)[number]
 
-const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--jobs n] [--retention seconds] [--rate n] [--json]
+const HELP = `npm run bench -- [--quick] [--only ${PARTS.join(',')}] [--rounds n] [--jobs n] [--retention seconds] [--rate n] [--json]
 
 Durable submits and jobs of Switchyard beside the bare limit of the platform, BullMQ and pg-boss, measured in turns in one
 run; what queue depth, subscribers and budgets cost; the gateway beside Portkey's and a bare proxy. Nothing is asserted on
 time. About ten minutes, with --quick about one.
   --only   some of the parts; "plain" adds plain workerd to submit and jobs
+  --rounds how often everything is measured, in turns: 5, with --quick 1
   --jobs, --retention, --rate   of the part "retention", which runs only where it is named: 200,000 jobs, a minute, and 80
            jobs per second, so that the first 5,000 fill the minute; 42 minutes
   --json   the figures of every round
 `
 
+type Size = {
+  rounds: number
+  submitSeconds: number
+  jobSeconds: number
+  chatSeconds: number
+  depths: [number, number]
+  operations: number
+}
+
 /** Seconds are per measurement, operations per step. An instance queues a million: the rest is room for the submits measured. */
-const FULL = {
+const FULL: Size = {
   rounds: 5,
   submitSeconds: 1,
   jobSeconds: 2,
   chatSeconds: 0.6,
   depths: [1_000, 990_000],
   operations: 500,
-} as const
-const QUICK = {
+}
+const QUICK: Size = {
   rounds: 1,
   submitSeconds: 0.25,
   jobSeconds: 0.5,
   chatSeconds: 0.25,
   depths: [1_000, 100_000],
   operations: 100,
-} as const
+}
 
 const main = async (): Promise<number> => {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
+      rounds: { type: 'string' },
       jobs: { type: 'string', default: '200000' },
       retention: { type: 'string', default: '60' },
       rate: { type: 'string', default: '80' },
@@ -60,7 +71,9 @@ const main = async (): Promise<number> => {
     return 0
   }
   const parts = partsOf(values.only)
-  const size = values.quick ? QUICK : FULL
+  const standard = values.quick ? QUICK : FULL
+  const rounds = values.rounds === undefined ? standard.rounds : wholeNumber('rounds', values.rounds)
+  const size = { ...standard, rounds }
   const trimmed = {
     jobs: wholeNumber('jobs', values.jobs),
     retentionS: wholeNumber('retention', values.retention),

@@ -26,6 +26,10 @@ export const number = (value: number, digits = 0): string =>
 
 export const ratio = (value: number, to: number): string => (to > 0 ? `${(value / to).toFixed(2)}x` : '-')
 
+/** Median of the ratios within each round: what drifts from round to round drops out. */
+export const ratioByRound = (values: readonly number[], to: readonly number[]): string =>
+  ratio(median(values.map((value, round) => value / (to[round] ?? Number.NaN))), 1)
+
 /** Columns by the width of what they hold; the first is left aligned, the others right. */
 export const table = (rows: readonly (readonly string[])[]): string => {
   const widths = rows.reduce<number[]>((seen, row) => {
