@@ -11,10 +11,10 @@ import { sha256Hex } from '../storage/digest.ts'
 import { callerOf } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
-import { presentJob } from './present.ts'
+import { jobUrl, presentJob, presentJobText } from './present.ts'
 import { integerQuery } from './query.ts'
 import { quotaHeaders } from './quota-headers.ts'
-import { json, unwrap } from './respond.ts'
+import { json, jsonText, unwrap } from './respond.ts'
 
 const submit = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
@@ -28,11 +28,11 @@ const submit = async (context: Context): Promise<Response> => {
       waitMs: waitS * 1000,
     }),
   )
-  const job = await presentJob(context, fromWire(submitted.body))
-  const ended = waitS > 0 && isFinal(job.status)
-  return json(job, ended ? 201 : 202, {
-    ...quotaHeaders(submitted.quotas),
-    location: job.urls.get,
+  const { body, quotas, id = fromWire(body).id } = submitted
+  const ended = waitS > 0 && isFinal(fromWire(body).status)
+  return jsonText(await presentJobText(context, id, body), ended ? 201 : 202, {
+    ...quotaHeaders(quotas),
+    location: jobUrl(context, context.params['instance'] ?? '', id),
     ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
     ...(submitted.replayed ? { 'idempotency-replayed': 'true' } : {}),
   })
@@ -40,10 +40,9 @@ const submit = async (context: Context): Promise<Response> => {
 
 const read = async (context: Context): Promise<Response> => {
   const waitS = waitSeconds(context.request)
-  const { body, quotas } = unwrap(
-    await instanceOf(context).job(await callerOf(context), jobIdOf(context), waitS * 1000),
-  )
-  return json(await presentJob(context, fromWire(body)), 200, {
+  const id = jobIdOf(context)
+  const { body, quotas } = unwrap(await instanceOf(context).job(await callerOf(context), id, waitS * 1000))
+  return jsonText(await presentJobText(context, id, body), 200, {
     ...quotaHeaders(quotas),
     ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
   })

@@ -4,7 +4,11 @@ import { Refused } from './refused.ts'
 /** Answers. Every JSON answer is made here, and every error in the one shape. */
 
 export const json = (value: unknown, status = 200, headers: Record<string, string> = {}): Response =>
-  new Response(JSON.stringify(value), {
+  jsonText(JSON.stringify(value), status, headers)
+
+/** Of JSON that is text already. */
+export const jsonText = (text: string, status: number, headers: Record<string, string>): Response =>
+  new Response(text, {
     status,
     headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', ...headers },
   })

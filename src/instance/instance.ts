@@ -63,14 +63,24 @@ import { type Parts, saveIdentity } from './parts.ts'
 import { type ModelPrice, modelPrices } from './pricing.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
-import { answer, type JobRecords, queueBound, readArchivedJob, readJob, readJobs, visible } from './reader.ts'
+import {
+  answer,
+  type JobRecords,
+  queueBound,
+  readArchivedJob,
+  readJob,
+  readJobs,
+  rereadJob,
+  visible,
+} from './reader.ts'
 import type { ReplayRow } from './replay-store.ts'
 import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import { readUsage } from './usage-reader.ts'
 import { isoTime, keyView, quotasOf } from './views.ts'
 
-export type Submitted = Answered<JobRecord> & { replayed: boolean }
+/** `id` is left out by versions that did not tell it apart. */
+export type Submitted = Answered<JobRecord> & { id?: string; replayed: boolean }
 
 /**
  * The Instance: the only writer of an instance's truth. Each call is authenticated here, decided by the pure core and
@@ -130,13 +140,13 @@ export class Instance extends DurableObject<Env> {
     const request = fromWire(wire)
     const submitted = await this.#engine.apply(() => takeIn(parts, access.value, caller.requestId, request, options))
     if (!submitted.ok) return submitted
-    const waited = await this.#wait(parts, caller, submitted.value.id, options.waitMs)
-    if (!waited.ok) return waited
     const { id, replayed } = submitted.value
-    if (parts.jobs.find(id))
-      return ok({ ...readJob(parts, id, systemAmbient.now(), LIMITS.queuePositionAtSubmit), replayed })
+    const waited = await this.#wait(parts, caller, id, options.waitMs)
+    if (!waited.ok) return waited
+    const row = parts.jobs.find(id)
+    if (row) return ok({ ...readJob(parts, row, systemAmbient.now(), LIMITS.queuePositionAtSubmit), id, replayed })
     const archived = await this.#archived(parts, access.value, id)
-    return archived.ok ? ok({ ...archived.value, replayed }) : noLongerKept()
+    return archived.ok ? ok({ ...archived.value, id, replayed }) : noLongerKept()
   }
 
   /** Who submits may wait for what it submitted: the edge then asks with the scope `jobs`. */
@@ -147,11 +157,13 @@ export class Instance extends DurableObject<Env> {
     scope: 'read' | 'jobs' = 'read',
   ): Promise<Result<Answered<JobRecord>>> {
     return this.#as(caller, scope, async (parts, principal) => {
-      if (!visible(parts.jobs.find(id), principal)) return this.#archived(parts, principal, id)
+      const row = parts.jobs.find(id)
+      if (!visible(row, principal)) return this.#archived(parts, principal, id)
+      if (waitMs === 0) return ok(readJob(parts, row, systemAmbient.now()))
       const waited = await this.#wait(parts, caller, id, waitMs)
       if (!waited.ok) return waited
-      if (!parts.jobs.find(id)) return this.#archived(parts, principal, id)
-      return ok(readJob(parts, id, systemAmbient.now()))
+      const later = parts.jobs.find(id)
+      return later ? ok(readJob(parts, later, systemAmbient.now())) : this.#archived(parts, principal, id)
     })
   }
 
@@ -167,7 +179,7 @@ export class Instance extends DurableObject<Env> {
         if (row.status === 'canceled' || parts.scheduler.cancel(row)) return ok(null)
         return refuse('conflict', `The job has already ${row.status}.`)
       })
-      if (verdict.ok) return ok(readJob(parts, id, systemAmbient.now()))
+      if (verdict.ok) return ok(rereadJob(parts, id, systemAmbient.now()))
       return this.#archivedOr(verdict, parts, principal, id)
     })
   }
@@ -179,7 +191,7 @@ export class Instance extends DurableObject<Env> {
         const row = parts.jobs.find(id)
         return visible(row, principal) ? parts.deadLetters.readmit(row, null) : noJob()
       })
-      if (verdict.ok) return ok(readJob(parts, id, systemAmbient.now()))
+      if (verdict.ok) return ok(rereadJob(parts, id, systemAmbient.now()))
       return this.#archivedOr(verdict, parts, principal, id)
     })
   }

@@ -277,8 +277,13 @@ export class JobStore {
   /** In order, the one that runs last. */
   attempts(job: string): AttemptRow[] {
     const row = this.find(job)
+    return row ? this.attemptsOf(row) : this.#attempts.ofJob(job)
+  }
+
+  /** The same of a row that is at hand. */
+  attemptsOf(row: JobRow): AttemptRow[] {
     const open = openAttemptOf(row)
-    const ended = row && row.attempt <= (open ? 1 : 0) ? [] : this.#attempts.ofJob(job)
+    const ended = row.attempt <= (open ? 1 : 0) ? [] : this.#attempts.ofJob(row.id)
     return open ? [...ended, open] : ended
   }
 

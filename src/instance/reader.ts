@@ -18,18 +18,22 @@ export const queueBound = (parts: Pick<Parts, 'identity'>): number =>
 export const visible = (row: JobRow | null, principal: Principal): row is JobRow =>
   row !== null && (principal.project === null || row.project === principal.project)
 
-/** Throws where there is no such job: the caller has just seen it. */
 export const readJob = (
   parts: Parts,
-  id: string,
+  row: JobRow,
   now: number,
   countAhead: number = LIMITS.queuePositionMax,
 ): Answered<JobRecord> => {
-  const row = parts.jobs.find(id)
-  if (!row) throw new Error('a job that was just written is not there')
   const waits = row.status === 'queued' && row.due_at_ms === null
   const ahead = waits ? aheadOf(parts, row, countAhead) : null
   return answer(parts, toWire(recordOf(parts, row, ahead, now)), now)
+}
+
+/** As it stands after a change. Throws where there is no such job: the caller has just written it. */
+export const rereadJob = (parts: Parts, id: string, now: number): Answered<JobRecord> => {
+  const row = parts.jobs.find(id)
+  if (!row) throw new Error('a job that was just written is not there')
+  return readJob(parts, row, now)
 }
 
 /**
@@ -68,7 +72,7 @@ export const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: n
   const progress = parts.progress.get(row.id) ?? 0
   const { status, ended_at_ms: endedAtMs, discarded_at_ms: discardedAtMs } = row
   const { retention } = parts
-  return jobRecord(row, parts.jobs.attempts(row.id), {
+  return jobRecord(row, parts.jobs.attemptsOf(row), {
     instance: parts.identity.id,
     progress,
     ahead,
