@@ -281,6 +281,8 @@ export const LIMITS = {
   streamBacklogBytes: 4 * 1024 * 1024,
   /** What a socket is sent while its client says nothing; the platform does not show how much of it is still under way. */
   socketUnheardBytes: 16 * 1024 * 1024,
+  /** Subscribers are told at once, but no oftener than this: then all that came meanwhile, together. */
+  broadcastEveryMs: 20,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 

@@ -26,6 +26,9 @@ export type Subscriber = Subscription & {
   end(code: number, reason: string): void
 }
 
+/** An event, and whose it is. */
+type Told = { event: Event; project: string | null }
+
 const Attachment = v.object({
   filter: v.object({ job: v.nullable(v.string()), project: v.nullable(v.string()) }),
   keyId: v.nullable(v.string()),
@@ -42,6 +45,10 @@ export class Broadcast {
   readonly #head: () => number
   readonly #sockets = new Map<WebSocket, Subscriber>()
   readonly #audience = new Audience<Subscriber>()
+  /** Committed, and not yet told. */
+  #untold: Told[] = []
+  #toldAtMs = Number.NEGATIVE_INFINITY
+  #telling: ReturnType<typeof setTimeout> | null = null
 
   constructor(state: DurableObjectState, events: EventStore, head: () => number) {
     this.#state = state
@@ -111,39 +118,55 @@ export class Broadcast {
   }
 
   /** Durable events, in order, after their commit. */
-  publish(events: { event: Event; project: string | null }[], now: number): void {
-    if (this.#audience.size === 0) return
-    this.#closeExpired(now)
-    for (const { event, project } of events) {
-      const seeing = this.#audience.of(event, project)
-      if (seeing.length === 0) continue
-      const text = JSON.stringify(event)
-      for (const subscriber of seeing) {
-        // One that catches up reads it from the store.
-        if (!subscriber.live || event.seq <= subscriber.cursor) continue
-        subscriber.cursor = event.seq
-        this.#deliver(subscriber, event, text)
-      }
-    }
+  publish(events: Told[], now: number): void {
+    if (this.#audience.size === 0 || events.length === 0) return
+    this.#untold.push(...events)
+    this.#tellSoon(now)
   }
 
   /** What is told but not kept: it bears the number of the last durable event and moves no cursor. */
   progress(job: { id: string; project: string | null; batch: string | null }, now: number, data: Event['data']): void {
     if (this.#audience.size === 0) return
-    this.#closeExpired(now)
     const { id, project, batch } = job
-    const seeing = this.#audience.of({ job: id, ...(batch === null ? {} : { batch }) }, project)
-    if (seeing.length === 0) return
-    const event: Event = {
-      seq: this.#head(),
-      type: 'job.progress',
-      job: id,
-      ...(batch === null ? {} : { batch }),
-      at: new Date(now).toISOString(),
-      data,
+    const at = new Date(now).toISOString()
+    const ofBatch = batch === null ? {} : { batch }
+    this.#untold.push({ event: { seq: this.#head(), type: 'job.progress', job: id, ...ofBatch, at, data }, project })
+    this.#tellSoon(now)
+  }
+
+  /**
+   * At once where nothing was told a moment ago; else with all that follows within that moment: what costs is the sending,
+   * more than what is sent.
+   */
+  #tellSoon(now: number): void {
+    if (this.#telling !== null) return
+    const waitMs = this.#toldAtMs + LIMITS.broadcastEveryMs - now
+    if (waitMs <= 0) this.#tell(now)
+    // A clock that was set back holds nobody up.
+    else this.#telling = setTimeout(() => this.#tell(Date.now()), Math.min(waitMs, LIMITS.broadcastEveryMs))
+  }
+
+  #tell(now: number): void {
+    if (this.#telling !== null) clearTimeout(this.#telling)
+    this.#telling = null
+    this.#toldAtMs = now
+    const untold = this.#untold
+    this.#untold = []
+    this.#closeExpired(now)
+    for (const { event, project } of untold) {
+      const seeing = this.#audience.of(event, project)
+      if (seeing.length === 0) continue
+      const text = JSON.stringify(event)
+      for (const subscriber of seeing) {
+        // One that catches up reads what is durable from the store.
+        if (!subscriber.live) continue
+        if (event.type !== 'job.progress') {
+          if (event.seq <= subscriber.cursor) continue
+          subscriber.cursor = event.seq
+        }
+        this.#deliver(subscriber, event, text)
+      }
     }
-    const text = JSON.stringify(event)
-    for (const subscriber of seeing) if (subscriber.live) this.#deliver(subscriber, event, text)
   }
 
   /** A revoked key sees nothing more. */
@@ -153,6 +176,7 @@ export class Broadcast {
   }
 
   closeAll(reason: string): void {
+    this.#tell(Date.now())
     for (const subscriber of this.#audience) this.#close(subscriber, POLICY, reason)
   }
 
