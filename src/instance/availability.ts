@@ -11,7 +11,6 @@ import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import { priceOf } from './pricing.ts'
-import { standIn } from './stand-in.ts'
 
 /** Who could serve, from when, and how well: what choice and fallback are decided from. */
 
@@ -35,12 +34,12 @@ export const usableCredentials = (
 }
 
 /**
- * Credentials that the operator has put to use and that can be opened, whatever their breakers say. By a binding there is
- * nothing to open, and one that stands for it.
+ * Credentials that the operator has put to use and that can be opened, whatever their breakers say. Where calls need
+ * none there is nothing to open, and what stands for it.
  */
 export const inService = (books: Books, provider: string): CredentialRow[] => {
   const setup = books.setups.get(provider)
-  if (setup?.route?.type === 'binding') return [standIn(provider)]
+  if (setup?.standIn) return [setup.standIn]
   return setup?.credentials.filter((item) => item.enabled && item.weight > 0 && books.keyIds.has(item.key_id)) ?? []
 }
 

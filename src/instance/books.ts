@@ -15,6 +15,7 @@ import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
 import type { PriceBook } from './price-book.ts'
+import { standInFor } from './stand-in.ts'
 import { UsageMirror } from './usage.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
@@ -28,6 +29,8 @@ export type ProviderSetup = {
   models: Record<string, { limits: ProviderLimits }>
   timeoutMs: number
   credentials: CredentialRow[]
+  /** What stands for a credential where calls need none. */
+  standIn: CredentialRow | null
   /** Deleted ones that work under way still needs. */
   retired: CredentialRow[]
 }
@@ -127,8 +130,10 @@ export class Books {
     const credentials = admin.credentials.all()
     this.setups.clear()
     this.#rules.clear()
-    for (const { id, defaultBaseUrl, defaultLimits } of UPSTREAMS) {
+    for (const upstream of UPSTREAMS) {
+      const { id, defaultBaseUrl, defaultLimits } = upstream
       const row = rows.get(id)
+      const own = credentials.filter((item) => item.provider === id && item.retired_at_ms === null)
       const limits: ProviderLimits = {
         concurrency: defaultLimits.concurrency,
         requests_per_minute: defaultLimits.requestsPerMinute ?? null,
@@ -146,12 +151,14 @@ export class Books {
         limits,
         models,
         timeoutMs: row?.timeout_ms ?? LIMITS.providerTimeoutMs,
-        credentials: credentials.filter((item) => item.provider === id && item.retired_at_ms === null),
+        credentials: own,
+        // Only at an address that somebody has set: nobody is sent to whatever listens at the usual one.
+        standIn: standInFor(upstream, { route, isAddressed: Boolean(row?.base_url), credentials: own.length }),
         retired: credentials.filter((item) => item.provider === id && item.retired_at_ms !== null),
       })
       this.#rules.set(this.limiter(id), rulesOf(limits))
-      for (const [model, own] of Object.entries(models))
-        this.#rules.set(this.modelLimiter(id, model), rulesOf(own.limits))
+      for (const [model, { limits }] of Object.entries(models))
+        this.#rules.set(this.modelLimiter(id, model), rulesOf(limits))
     }
     for (const row of credentials) this.#rules.set(this.credentialName(row.provider, row.name), rulesOf(row.limits))
   }

@@ -4,7 +4,7 @@ import type { Breaker } from '../core/breaker.ts'
 import { recordBegin, recordEnd } from '../core/credential-use.ts'
 import { LIMITS } from '../limits.ts'
 import type { CredentialRow } from './credential-store.ts'
-import { isStandIn, standIn } from './stand-in.ts'
+import { isStandIn } from './stand-in.ts'
 import type { Desk } from './transitions.ts'
 
 /** Tells what concerns no job, as `Transitions.announce` does. */
@@ -31,7 +31,7 @@ export class Credentials {
 
   find(provider: string, name: string | null): CredentialRow | null {
     const setup = this.#desk.books.setups.get(provider)
-    if (name !== null && isStandIn({ name })) return setup?.route?.type === 'binding' ? standIn(provider) : null
+    if (name !== null && setup?.standIn?.name === name) return setup.standIn
     return setup?.credentials.find((item) => item.name === name) ?? null
   }
 

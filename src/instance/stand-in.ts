@@ -1,14 +1,26 @@
+import type { Route } from '../contract/route.ts'
+import type { Upstream } from '../providers/upstreams.ts'
 import type { CredentialRow } from './credential-store.ts'
 
 /**
- * What stands for the account of this deployment where calls go by its binding. It is picked, limited, cooled and judged like
- * a credential, holds no secret, and is stored nowhere. No credential can bear its name.
+ * What stands for a credential where calls need none: they go by the binding of this deployment, or to a server of one's own that
+ * lets everybody in. It is picked, limited, cooled and judged like a credential, holds no secret, and is stored nowhere. No
+ * credential can bear its name.
  */
-const NAME = '(binding)'
+const NAMES = { binding: '(binding)', open: '(none)' }
 
-export const standIn = (provider: string): CredentialRow => ({
+/** Null where a credential is needed. A server that was given one is not called without, also when it is switched off. */
+export const standInFor = (
+  { id: provider, needsSecret = true }: Pick<Upstream, 'id' | 'needsSecret'>,
+  { route, isAddressed, credentials }: { route: Route | null; isAddressed: boolean; credentials: number },
+): CredentialRow | null => {
+  if (route?.type === 'binding') return standIn(provider, NAMES.binding)
+  return !needsSecret && route === null && isAddressed && credentials === 0 ? standIn(provider, NAMES.open) : null
+}
+
+const standIn = (provider: string, name: string): CredentialRow => ({
   provider,
-  name: NAME,
+  name,
   weight: 1,
   enabled: true,
   disabled_reason: null,
@@ -23,4 +35,4 @@ export const standIn = (provider: string): CredentialRow => ({
   retired_at_ms: null,
 })
 
-export const isStandIn = ({ name }: Pick<CredentialRow, 'name'>): boolean => name === NAME
+export const isStandIn = ({ name }: Pick<CredentialRow, 'name'>): boolean => Object.values(NAMES).includes(name)

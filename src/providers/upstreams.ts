@@ -4,7 +4,10 @@ import { PROVIDERS } from './registry.ts'
 import { TEXT_PROVIDERS } from './text-registry.ts'
 
 /** A provider as far as an instance configures it: whatever it makes, it has one address, one set of limits and one account. */
-export type Upstream = Pick<Provider, 'id' | 'title' | 'defaultBaseUrl' | 'defaultLimits'>
+export type Upstream = Pick<Provider, 'id' | 'title' | 'defaultBaseUrl' | 'defaultLimits'> & {
+  /** Providers of pictures all do. */
+  needsSecret?: boolean
+}
 
 /** Every provider once, also one that makes pictures and text. */
 export const UPSTREAMS: readonly Upstream[] = [
