@@ -112,6 +112,9 @@ export const LIMITS = {
   callRenewMs: 10_000,
   /** Tries to tell the Instance how a call ended, 100 ms apart and doubling; then its lease tells. */
   closeTries: 5,
+  /** Ends of answered calls are told at once, but no oftener than this: then all that came meanwhile, together. */
+  settleGatherMs: 5,
+  settlementsPerMessage: 256,
   /** Output that a request without a limit is expected to use at most, per choice. */
   outputTokensExpected: 1_024,
   /** Of one picture in a prompt: about what the providers count for one of a megapixel, and for one seen in low detail. */

@@ -66,6 +66,9 @@ export type CallEnd = {
   waitMs?: number
 }
 
+/** The last attempt of a call that was answered: nothing follows it. */
+export type Settlement = { ref: AttemptRef; end: CallEnd }
+
 /** What follows an attempt: another one, or the end of the call. `fault` is why a call that has failed did. */
 export type CallNext =
   | { next: 'attempt'; opening: Opening }

@@ -9,6 +9,8 @@ export type Foreground = {
   open(call: OpenCall): Promise<Result<{ opening: Opening; quotas: Quota[] }>>
   /** May be repeated. Throws where the Instance cannot be told: then its lease runs out. */
   close(ref: AttemptRef, end: CallEnd): Promise<CallNext>
+  /** As `close`, of the last attempt of a call that was answered: nobody waits for what follows. May be told with others. */
+  settle(ref: AttemptRef, end: CallEnd): Promise<void>
   /** Keeps the leases of calls that are under way. Answers those that are over for the Instance: they are to be stopped. */
   renew(refs: AttemptRef[]): Promise<AttemptRef[]>
   /** In micros, by the price that the attempt was judged by; null where that is not known. */

@@ -1,7 +1,9 @@
+import type { Settlement } from '../contract/foreground-rpc.ts'
 import { type Caller, fromWire, toWire } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
 import { type Context, instanceOf } from './context.ts'
 import type { Foreground } from './foreground.ts'
+import { Settlements } from './settlements.ts'
 
 /** `cost` is told apart, since the Worker counts it without asking. */
 export const instanceForeground = (context: Context, caller: Caller, cost: Foreground['cost']): Foreground => {
@@ -15,7 +17,20 @@ export const instanceForeground = (context: Context, caller: Caller, cost: Foreg
       return { ok: true, value: { opening: fromWire(opened.value.opening), quotas: opened.value.quotas } }
     },
     close: async (ref, end) => fromWire(await insist(() => stub().closeCall(ref, toWire(end)))),
+    settle: (ref, end) =>
+      settlements.tell(context.params['instance'] ?? '', { ref, end }, (all) => settleAll(stub, all)),
     renew: (refs) => stub().renewCalls(refs),
+  }
+}
+
+const settlements = new Settlements(() => Date.now())
+
+/** One by one where they cannot be told together: an Instance of an older version takes no message of several. */
+const settleAll = async (stub: () => ReturnType<typeof instanceOf>, all: Settlement[]): Promise<void> => {
+  try {
+    await stub().settleCalls(toWire(all))
+  } catch {
+    await Promise.all(all.map(({ ref, end }) => insist(() => stub().closeCall(ref, toWire(end)))))
   }
 }
 

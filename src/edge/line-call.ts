@@ -1,7 +1,7 @@
 import { type AttemptFaultCode, type Fault, fault } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
-import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
-import type { Quota } from '../contract/rpc.ts'
+import type { CallEnd, OpenCall, Opening } from '../contract/foreground-rpc.ts'
+import type { AttemptRef, Quota } from '../contract/rpc.ts'
 import { type Usage, usageOf } from '../contract/usage.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { CallEnded } from '../job/text-call.ts'
@@ -76,7 +76,7 @@ export class LineCall {
   async again(ending: Ending & { fault: Failed }): Promise<Opening> {
     this.#waitedMs += ending.providerMs
     const askedAtMs = this.#world.now()
-    const next = await this.#close(ending)
+    const next = await this.#close(ending, (ref, end) => this.#foreground.close(ref, end))
     // It answers when the next attempt may begin.
     this.#waitedMs += this.#world.now() - askedAtMs
     if (next === null) throw this.#refused(faultFrom(ending.fault))
@@ -87,7 +87,7 @@ export class LineCall {
   /** Ends the last attempt, behind the answer. Without effect where it is closed already. */
   settle(ending: Ending): void {
     if (this.#opening === null) return
-    this.#world.waitUntil(this.#close(ending))
+    this.#world.waitUntil(this.#close(ending, (ref, end) => this.#foreground.settle(ref, end)))
   }
 
   /** Something of ours broke: nobody can say what became of the attempt. Without effect where it is closed already. */
@@ -124,7 +124,10 @@ export class LineCall {
   }
 
   /** Null where the Instance could not be told: its lease tells it, and nobody knows what would have followed. */
-  async #close({ fault: failed, rate, ...ending }: Ending): Promise<CallNext | null> {
+  async #close<T>(
+    { fault: failed, rate, ...ending }: Ending,
+    tell: (ref: AttemptRef, end: CallEnd) => Promise<T>,
+  ): Promise<T | null> {
     const { job, attempt } = this.opening
     this.#opening = null
     const end: CallEnd = {
@@ -134,7 +137,7 @@ export class LineCall {
       rate: { requests: rate.requests, tokens: rate.tokens },
     }
     try {
-      return await this.#foreground.close({ job, attempt }, end)
+      return await tell({ job, attempt }, end)
     } catch (error) {
       logLost(job, attempt, error)
       return null

@@ -17,7 +17,7 @@ import type {
   ReplayRequest,
 } from '../contract/dead-letter.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
-import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
+import type { CallEnd, CallNext, OpenCall, Opening, Settlement } from '../contract/foreground-rpc.ts'
 import type {
   ApiKey,
   Credential,
@@ -57,7 +57,7 @@ import { Engine } from './engine.ts'
 import { type Delivery, notOurs } from './hooks.ts'
 import { type SubmitOptions, takeIn } from './intake.ts'
 import type { JobFilter } from './job-rows.ts'
-import { closeOnLine, openOnLine } from './line.ts'
+import { closeOnLine, openOnLine, settleOnLine } from './line.ts'
 import { readLog } from './log-reader.ts'
 import { type Parts, saveIdentity } from './parts.ts'
 import { type ModelPrice, modelPrices } from './pricing.ts'
@@ -352,6 +352,12 @@ export class Instance extends DurableObject<Env> {
     const parts = this.#engine.live
     if (!parts) return toWire({ next: 'end', fault: null, costMicros: null })
     return toWire(await closeOnLine(this.#engine, parts, ref, fromWire(wire)))
+  }
+
+  /** Attempts that were the last of their calls. All of them, or it throws and may be repeated. */
+  async settleCalls(wire: Wire<Settlement[]>): Promise<void> {
+    const parts = this.#engine.live
+    if (parts) await settleOnLine(this.#engine, parts, fromWire(wire))
   }
 
   /** Attempts that are still driven on the line. Answers those that are over for the Instance: stop them. */

@@ -1,5 +1,5 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
-import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
+import type { CallEnd, CallNext, OpenCall, Opening, Settlement } from '../contract/foreground-rpc.ts'
 import type { AttemptRef } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
@@ -56,6 +56,11 @@ export const closeOnLine = async (engine: Engine, parts: Parts, ref: AttemptRef,
   parts.foreground.over(ref.job)
   // Given up here, it was canceled by nobody: its caller is told of the failure that it has met.
   return ended ?? { next: 'end', fault: null, costMicros: null }
+}
+
+/** Calls that were answered: nobody waits for what follows, and nothing does. */
+export const settleOnLine = async (engine: Engine, parts: Parts, settlements: readonly Settlement[]): Promise<void> => {
+  await Promise.all(settlements.map(({ ref, end }) => engine.apply(() => endCall(parts, ref, end))))
 }
 
 /** Nobody waits for the call any more; where its attempt began in this very moment, it is answered all the same. */

@@ -104,6 +104,21 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
     return { next: 'attempt', opening: begin(next, decision.next === 'retry' ? delayMs : 0) }
   }
 
+  const close = async (ref: AttemptRef, end: CallEnd): Promise<CallNext> => {
+    await options.onClose?.(end)
+    const told = JSON.stringify(end)
+    const before = answered.get(refText(ref))
+    if (before && before.told !== told) throw new Error(`${refText(ref)} was closed twice`)
+    if (before) return before.next
+    const model = attempts.find((one) => one.attempt === ref.attempt)?.model ?? ''
+    closed.push({ ref, end })
+    const call = opened.at(-1)
+    if (!call) throw new Error('closed before it was opened')
+    const next = follow(call, model, end)
+    answered.set(refText(ref), { told, next })
+    return next
+  }
+
   return {
     opened,
     attempts,
@@ -123,19 +138,10 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
         },
       }
     },
-    close: async (ref, end) => {
-      await options.onClose?.(end)
-      const told = JSON.stringify(end)
-      const before = answered.get(refText(ref))
-      if (before && before.told !== told) throw new Error(`${refText(ref)} was closed twice`)
-      if (before) return before.next
-      const model = attempts.find((one) => one.attempt === ref.attempt)?.model ?? ''
-      closed.push({ ref, end })
-      const call = opened.at(-1)
-      if (!call) throw new Error('closed before it was opened')
-      const next = follow(call, model, end)
-      answered.set(refText(ref), { told, next })
-      return next
+    close,
+    settle: async (ref, end) => {
+      const next = await close(ref, end)
+      if (next.next === 'attempt') throw new Error(`${refText(ref)} was settled, and something follows it`)
     },
     renew: async (refs) => {
       renewed.push(refs)
