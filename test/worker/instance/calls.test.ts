@@ -4,6 +4,7 @@ import type { CallEnd, OpenCall } from '../../../src/contract/foreground-rpc.ts'
 import type { Job } from '../../../src/contract/job.ts'
 import { type Caller, fromWire, toWire } from '../../../src/contract/rpc.ts'
 import { usageOf } from '../../../src/contract/usage.ts'
+import { Instance } from '../../../src/instance/instance.ts'
 import { instanceStub, must, openSite, type Site } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
 import { expectRest, ledgerOf, setBudget } from '../support/money.ts'
@@ -101,6 +102,42 @@ describe('what a call cost', () => {
     const unsent = { ...END, fault: fault('no_provider', 'It cannot be opened.'), usage: usageOf({}) }
     await rpc().closeCall(await open({ candidates: [ofOurs] }), toWire(unsent))
     await expectRest(site, { attempts: 0, unpriced_attempts: 0 })
+  })
+})
+
+describe('calls that were answered', () => {
+  const answered = { ...END, delivered: true, usage: usageOf({ inputTokens: 1000, outputTokens: 1000 }) }
+
+  test('are settled together, each once, however often that is told', async () => {
+    const refs = await Promise.all(Array.from({ length: 5 }, () => open()))
+    const told = toWire([...refs, ...refs].map((ref) => ({ ref, end: answered })))
+    await Promise.all([rpc().settleCalls(told), rpc().settleCalls(told)])
+    await rpc().settleCalls(told)
+    const ledger = await ledgerOf(site)
+    const one = ledger.settled_usd / 5
+    expect(ledger).toMatchObject({ attempts: 5, held_usd: 0 })
+    expect(one).toBeGreaterThan(0)
+    const { body } = await site.send<{ data: Job[] }>('GET', '/jobs?status=succeeded')
+    expect(body.data.map(({ cost_usd }) => cost_usd)).toEqual(Array.from({ length: 5 }, () => one))
+  })
+
+  test('are settled one by one by an Instance of a version that takes no message of several', async () => {
+    const missing = vi.spyOn(Instance.prototype, 'settleCalls').mockRejectedValue(new TypeError('no such method'))
+    try {
+      providerAnswers(200, COMPLETION)
+      const chats = Array.from({ length: 8 }, () =>
+        must(200, site.send('POST', '/chat/completions', { json: chatOf() })),
+      )
+      await Promise.all(chats)
+      await eventually('all are closed', async () => {
+        const { attempts, held_usd } = await ledgerOf(site)
+        return attempts === 8 && held_usd === 0
+      })
+      expect(missing).toHaveBeenCalled()
+    } finally {
+      missing.mockRestore()
+    }
+    await expectRest(site, {})
   })
 })
 
