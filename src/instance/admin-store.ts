@@ -34,6 +34,8 @@ const ProviderRow = v.object({
   limits: json(ProviderLimits),
   models: json(v.record(v.string(), v.object({ limits: ProviderLimits }))),
   timeout_ms: v.number(),
+  /** Called without a credential, where it is one that may be: its address was set while it had none. */
+  keyless: flag,
 })
 export type ProviderRow = v.InferOutput<typeof ProviderRow>
 
@@ -142,8 +144,8 @@ export class AdminStore {
 
   saveProvider(provider: ProviderRow): void {
     this.#sql.exec(
-      `INSERT OR REPLACE INTO providers (id, enabled, base_url, limits, models, timeout_ms, route)
-       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO providers (id, enabled, base_url, limits, models, timeout_ms, route, keyless)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       provider.id,
       provider.enabled ? 1 : 0,
       provider.base_url,
@@ -151,6 +153,7 @@ export class AdminStore {
       JSON.stringify(provider.models),
       provider.timeout_ms,
       provider.route && JSON.stringify(provider.route),
+      provider.keyless ? 1 : 0,
     )
   }
 

@@ -82,6 +82,10 @@ export class Administration {
       limits: { ...existing?.limits, ...request.limits },
       models: request.models ?? existing?.models ?? {},
       timeout_ms: request.timeout_ms ?? existing?.timeout_ms ?? LIMITS.providerTimeoutMs,
+      keyless:
+        request.base_url === undefined
+          ? (existing?.keyless ?? false)
+          : request.base_url !== null && setup.credentials.length === 0,
     })
     this.#books.configure(this.#admin)
     return this.provider(id, now)
@@ -173,6 +177,9 @@ export class Administration {
       retired_at_ms: null,
     }
     this.#admin.credentials.save(row)
+    const called = this.#admin.providers().find(({ id }) => id === provider)
+    // Who has been given a secret once is not called without: also not in the moment between an old one and a new one.
+    if (called?.keyless) this.#admin.saveProvider({ ...called, keyless: false })
     this.#books.configure(this.#admin)
     if (change.enabled || change.secret) this.#credentials.mend(existing ?? row, origin.requestId)
     return ok(this.#credential(row, origin.now))

@@ -1,6 +1,6 @@
 import type { Event } from '../contract/event.ts'
 
-/** What of the story is asked for: all that holds. */
+/** What a subscriber may and wants to see: one job, one batch, one project, or all. */
 export type EventFilter = { job: string | null; batch?: string | null; project: string | null }
 
 type Follower = { filter: EventFilter; expiresAtMs: number | null }

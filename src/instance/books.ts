@@ -133,7 +133,6 @@ export class Books {
     for (const upstream of UPSTREAMS) {
       const { id, defaultBaseUrl, defaultLimits } = upstream
       const row = rows.get(id)
-      const own = credentials.filter((item) => item.provider === id && item.retired_at_ms === null)
       const limits: ProviderLimits = {
         concurrency: defaultLimits.concurrency,
         requests_per_minute: defaultLimits.requestsPerMinute ?? null,
@@ -151,9 +150,8 @@ export class Books {
         limits,
         models,
         timeoutMs: row?.timeout_ms ?? LIMITS.providerTimeoutMs,
-        credentials: own,
-        // Only at an address that somebody has set: nobody is sent to whatever listens at the usual one.
-        standIn: standInFor(upstream, { route, isAddressed: Boolean(row?.base_url), credentials: own.length }),
+        credentials: credentials.filter((item) => item.provider === id && item.retired_at_ms === null),
+        standIn: standInFor(upstream, { route, keyless: row?.keyless ?? false }),
         retired: credentials.filter((item) => item.provider === id && item.retired_at_ms !== null),
       })
       this.#rules.set(this.limiter(id), rulesOf(limits))

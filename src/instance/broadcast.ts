@@ -160,10 +160,9 @@ export class Broadcast {
       for (const subscriber of seeing) {
         // One that catches up reads what is durable from the store.
         if (!subscriber.live) continue
-        if (event.type !== 'job.progress') {
-          if (event.seq <= subscriber.cursor) continue
-          subscriber.cursor = event.seq
-        }
+        // Progress bears the number of the event before it: one who has just caught up may have heard more.
+        if (event.type === 'job.progress' ? event.seq < subscriber.cursor : event.seq <= subscriber.cursor) continue
+        subscriber.cursor = event.seq
         this.#deliver(subscriber, event, text)
       }
     }
@@ -255,7 +254,11 @@ export class Broadcast {
 
   #close(subscriber: Subscriber, code: number, reason: string): void {
     this.#audience.delete(subscriber)
-    subscriber.end(code, reason)
+    try {
+      subscriber.end(code, reason)
+    } catch {
+      // It is gone already; the others are still to be told.
+    }
   }
 }
 

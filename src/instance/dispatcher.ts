@@ -123,8 +123,10 @@ export class Dispatcher {
   /** A clock that was set back must stop no limit for longer than its window. */
   #bringWithinReach(row: JobRow, now: number): void {
     const { books } = this.#desk
-    const { credentials = [], retired = [] } = books.setups.get(row.provider) ?? {}
-    const own = [...credentials, ...retired].map(({ provider, name }) => books.credentialLimiter(provider, name))
+    const { credentials = [], retired = [], standIn = null } = books.setups.get(row.provider) ?? {}
+    const own = [...credentials, ...retired, ...(standIn ? [standIn] : [])].map(({ provider, name }) =>
+      books.credentialLimiter(provider, name),
+    )
     for (const limiter of [...books.limiters(row.model), ...own]) {
       const load = withinReach(limiter, now)
       if (load !== limiter.load) books.setLoad(limiter.name, load)

@@ -39,6 +39,7 @@ export class Engine {
     this.#commit = new GroupCommit(
       (operations) => this.#transact(operations),
       () => state.storage.sync(),
+      systemAmbient.now,
     )
     if (!isProvisioned(state.storage.sql)) return
     const parts = this.#open()
@@ -146,8 +147,13 @@ export class Engine {
 
   /** Ends every job and subscription and deletes all data. Goes on by alarm where that takes long; may be repeated. */
   async destroy(parts: Parts): Promise<void> {
-    parts.identity.deleting = true
-    saveIdentity(parts.admin, parts.identity)
+    // Behind what was asked for before: nobody is left waiting for a transaction that has nothing to write to.
+    if (!parts.identity.deleting) {
+      await this.apply(() => {
+        parts.identity.deleting = true
+        saveIdentity(parts.admin, parts.identity)
+      })
+    }
     parts.broadcast.closeAll('instance deleted')
     parts.waiters.releaseAll()
     parts.foreground.releaseAll()

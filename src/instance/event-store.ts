@@ -15,8 +15,6 @@ const EventRow = v.object({
   data: v.string(),
 })
 
-/** What a subscriber may and wants to see: one job, one batch, one project, or all. */
-
 /** The platform binds at most 100 values to a statement. */
 const ROWS_PER_STATEMENT = 14
 

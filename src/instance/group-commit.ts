@@ -15,17 +15,22 @@ type Operation = { run(): void; settle(): void; fail(error: unknown): void }
 export class GroupCommit {
   readonly #transact: (operations: (() => void)[]) => void
   readonly #onDisk: () => Promise<void>
+  readonly #now: () => number
   #waiting: Operation[] = []
   #scheduled = false
   #committing = false
-  /** Operations of a group, averaged over the last dozen or so. */
-  #usualSize = 1
+  /** Ends the wait for more; null where there is none. */
+  #lingering: ReturnType<typeof setTimeout> | null = null
   #lingers = false
+  /** Operations of a group, averaged over the last dozen or so since it began or ceased to linger. */
+  #usualSize = ALONE
+  #flushedAtMs = Number.NEGATIVE_INFINITY
 
   /** `onDisk` resolves when everything written so far is durable. */
-  constructor(transact: (operations: (() => void)[]) => void, onDisk: () => Promise<void>) {
+  constructor(transact: (operations: (() => void)[]) => void, onDisk: () => Promise<void>, now: () => number) {
     this.#transact = transact
     this.#onDisk = onDisk
+    this.#now = now
   }
 
   apply<T>(operation: () => T): Promise<T> {
@@ -43,14 +48,27 @@ export class GroupCommit {
 
   /** What arrives while something is on its way to the disk makes the next group. */
   #schedule(): void {
-    if (this.#scheduled || this.#committing) return
+    if (this.#committing) return
+    const isFull = this.#waiting.length >= LIMITS.groupCommitOperations
+    if (this.#lingering !== null && isFull) {
+      clearTimeout(this.#lingering)
+      this.#lingering = null
+    } else if (this.#scheduled) return
     this.#scheduled = true
-    if (this.#lingers) setTimeout(() => this.#flush(), LIMITS.groupCommitLingerMs)
+    if (this.#mayLinger() && !isFull) this.#lingering = setTimeout(() => this.#flush(), LIMITS.groupCommitLingerMs)
     else queueMicrotask(() => this.#flush())
+  }
+
+  /** What was usual before a pause says nothing about now. */
+  #mayLinger(): boolean {
+    if (this.#now() - this.#flushedAtMs > FORGOTTEN_AFTER_MS) this.#linger(false)
+    return this.#lingers
   }
 
   #flush(): void {
     this.#scheduled = false
+    this.#lingering = null
+    this.#flushedAtMs = this.#now()
     const group = this.#waiting.splice(0, LIMITS.groupCommitOperations)
     this.#learn(group.length)
     if (!this.#try(group)) for (const operation of group) this.#try([operation], operation.fail)
@@ -64,10 +82,16 @@ export class GroupCommit {
       })
   }
 
-  /** Whoever waits makes larger groups, so it takes more to go on with it than to begin. */
   #learn(size: number): void {
     this.#usualSize += (size - this.#usualSize) / AVERAGED_OVER
-    this.#lingers = this.#usualSize >= (this.#lingers ? WORTH_GOING_ON : WORTH_BEGINNING)
+    if (this.#lingers && this.#usualSize < WORTH_GOING_ON) this.#linger(false)
+    else if (!this.#lingers && this.#usualSize >= WORTH_BEGINNING) this.#linger(true)
+  }
+
+  /** Groups of the other kind are no measure: whoever waits makes larger ones. */
+  #linger(lingers: boolean): void {
+    this.#lingers = lingers
+    this.#usualSize = lingers ? 2 * WORTH_GOING_ON : ALONE
   }
 
   #try(group: Operation[], fail: (error: unknown) => void = () => undefined): boolean {
@@ -83,5 +107,7 @@ export class GroupCommit {
 }
 
 const AVERAGED_OVER = 12
+const ALONE = 1
 const WORTH_BEGINNING = 2
 const WORTH_GOING_ON = 4
+const FORGOTTEN_AFTER_MS = 100

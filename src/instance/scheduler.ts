@@ -16,6 +16,7 @@ import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-rows.ts'
 import { logUnreadable } from './log.ts'
+import { isStandIn } from './stand-in.ts'
 import { textCandidatesOf } from './text-candidates.ts'
 import { toldOf } from './told.ts'
 import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
@@ -262,7 +263,8 @@ export class Scheduler {
         retryAfterMs: problem.retryAfterMs,
         idempotent: model?.card.idempotent ?? false,
         resumable: resume !== null,
-        otherCredential: usableCredentials(books, row.provider, now).usable.length > 0,
+        // What stands for a credential is no other one.
+        otherCredential: usableCredentials(books, row.provider, now).usable.some((item) => !isStandIn(item)),
         secretReplaced: own?.enabled === true && last !== undefined && last.secret < own.secret,
         // What goes on from a checkpoint belongs to its own account.
         roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row.tokens, now),

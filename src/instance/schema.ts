@@ -231,4 +231,9 @@ export const INSTANCE_MIGRATIONS: Migration[] = [
     description: 'routes of providers',
     sql: 'ALTER TABLE providers ADD COLUMN route TEXT;',
   },
+  {
+    id: 10,
+    description: 'servers that let everybody in',
+    sql: 'ALTER TABLE providers ADD COLUMN keyless INTEGER NOT NULL DEFAULT 0;',
+  },
 ]

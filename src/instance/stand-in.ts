@@ -1,5 +1,5 @@
-import type { Route } from '../contract/route.ts'
 import type { Upstream } from '../providers/upstreams.ts'
+import type { ProviderRow } from './admin-store.ts'
 import type { CredentialRow } from './credential-store.ts'
 
 /**
@@ -9,13 +9,13 @@ import type { CredentialRow } from './credential-store.ts'
  */
 const NAMES = { binding: '(binding)', open: '(none)' }
 
-/** Null where a credential is needed. A server that was given one is not called without, also when it is switched off. */
+/** Null where a credential is needed. */
 export const standInFor = (
   { id: provider, needsSecret = true }: Pick<Upstream, 'id' | 'needsSecret'>,
-  { route, isAddressed, credentials }: { route: Route | null; isAddressed: boolean; credentials: number },
+  { route, keyless }: Pick<ProviderRow, 'route' | 'keyless'>,
 ): CredentialRow | null => {
   if (route?.type === 'binding') return standIn(provider, NAMES.binding)
-  return !needsSecret && route === null && isAddressed && credentials === 0 ? standIn(provider, NAMES.open) : null
+  return !needsSecret && route === null && keyless ? standIn(provider, NAMES.open) : null
 }
 
 const standIn = (provider: string, name: string): CredentialRow => ({

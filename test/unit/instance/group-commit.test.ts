@@ -14,19 +14,20 @@ const disk = (ms: number) => {
       for (const operation of operations) operation()
     },
     () => new Promise((resolve) => setTimeout(resolve, ms)),
+    () => Date.now(),
   )
   return { sizes, commit }
 }
 
 /** Clients that send their next operation as soon as the last was applied, for so long. */
-const clients = async (commit: GroupCommit, count: number, forMs: number): Promise<number> => {
+const clients = async (commit: GroupCommit, count: number, forMs: number, thinkMs = 1): Promise<number> => {
   let done = 0
   const endAt = Date.now() + forMs
   const running = Array.from({ length: count }, async () => {
     while (Date.now() < endAt) {
       await commit.apply(() => {})
       done += 1
-      await new Promise((resolve) => setTimeout(resolve, 1))
+      await new Promise((resolve) => setTimeout(resolve, thinkMs))
     }
   })
   await vi.advanceTimersByTimeAsync(forMs + 100)
@@ -55,19 +56,49 @@ describe('a group commit', () => {
     expect(done).toBeGreaterThan(250)
   })
 
-  test('gathers what many clients send, and stops waiting for them when they are gone', async () => {
+  test('gathers what many clients send', async () => {
     const { commit, sizes } = disk(1)
     await clients(commit, 16, 300)
     expect(mean(sizes.slice(-20))).toBeGreaterThan(8)
-    for (let i = 0; i < 40; i += 1) {
-      const applied = commit.apply(() => {})
-      await vi.advanceTimersByTimeAsync(10)
-      await applied
-    }
-    const before = vi.getTimerCount()
-    await commit.apply(() => {})
-    expect(before).toBe(0)
+  })
+
+  test('lets who comes alone after a burst and a pause wait for nobody', async () => {
+    const { commit } = disk(1)
+    await clients(commit, 16, 300)
+    await vi.advanceTimersByTimeAsync(10_000)
+    let applied = false
+    void commit.apply(() => {
+      applied = true
+    })
+    await Promise.resolve()
+    expect(applied).toBe(true)
+  })
+
+  test('stops waiting when the many have gone and one is left', async () => {
+    const { commit, sizes } = disk(1)
+    await clients(commit, 16, 300)
+    const done = await clients(commit, 1, 300)
     expect(sizes.slice(-20)).toEqual(Array.from({ length: 20 }, () => 1))
+    expect(done).toBeGreaterThan(90)
+  })
+
+  test('does not change its mind with every group under a steady load', async () => {
+    const { commit, sizes } = disk(1)
+    await clients(commit, 6, 1_000, 1.5)
+    const late = sizes.slice(-100)
+    const changes = late.filter((size, i) => i > 0 && size > 1 !== (late[i - 1] ?? 0) > 1).length
+    expect(changes).toBeLessThan(20)
+  })
+
+  test('lets a full group wait for nobody', async () => {
+    const { commit, sizes } = disk(1)
+    await clients(commit, 16, 300)
+    const before = sizes.length
+    const all = Array.from({ length: LIMITS.groupCommitOperations }, () => commit.apply(() => {}))
+    await Promise.resolve()
+    expect(sizes.slice(before)).toEqual([LIMITS.groupCommitOperations])
+    await vi.advanceTimersByTimeAsync(100)
+    await Promise.all(all)
   })
 
   test('never takes more at once than its bound', async () => {

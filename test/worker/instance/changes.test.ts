@@ -1,7 +1,8 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ProviderView } from '../../../src/contract/instance.ts'
-import type { Job } from '../../../src/contract/job.ts'
+import type { Job, JobRequest } from '../../../src/contract/job.ts'
+import { type Caller, toWire } from '../../../src/contract/rpc.ts'
 import { Instance } from '../../../src/instance/instance.ts'
 import { instanceStub, must, openSite, ROOT_KEY, type Site, send, withKey } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
@@ -41,6 +42,22 @@ describe('a request that waits for its job', () => {
     provider.release('generate')
     expect((await waiting).status).toBe(404)
     expect((await site.ended(job.id)).status).toBe('succeeded')
+  })
+})
+
+test('a submit that waits for its group while its instance is deleted is answered, and not with a fault of ours', async () => {
+  const caller: Caller = { requestId: 'req_1', auth: { kind: 'root' } }
+  // For later, so that no lane is opened and the deletion is quick.
+  const later = new Date(Date.now() + 3_600_000).toISOString()
+  const request = { type: 'image.generate@1', input: { prompt: 'a boat' }, not_before: later } as unknown as JobRequest
+  const options = { idempotencyKey: null, fingerprint: '', waitMs: 0 }
+  await runInDurableObject(instanceStub('prod'), async (instance: Instance) => {
+    const submit = () => instance.submit(caller, toWire(request), options)
+    // So many at once that groups wait for more.
+    for (let burst = 0; burst < 4; burst += 1) await Promise.all(Array.from({ length: 60 }, submit))
+    const [submitted, deleted] = await Promise.all([submit(), instance.destroy()])
+    expect(submitted.ok || submitted.fault.code).toBeOneOf([true, 'not_found'])
+    expect(deleted.ok).toBe(true)
   })
 })
 

@@ -1,0 +1,110 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { Event, EventType } from '../../../src/contract/event.ts'
+import { Broadcast } from '../../../src/instance/broadcast.ts'
+import type { EventStore } from '../../../src/instance/event-store.ts'
+import { LIMITS } from '../../../src/limits.ts'
+
+/** When subscribers are told, and in which order. */
+
+const NOW = 1_800_000_000_000
+
+beforeEach(() => void vi.useFakeTimers({ now: NOW }))
+afterEach(() => void vi.useRealTimers())
+
+const openBroadcast = () => {
+  const kept: Event[] = []
+  const state = { setWebSocketAutoResponse: () => {}, getWebSockets: () => [] } as unknown as DurableObjectState
+  const events = {
+    bounds: () => ({ first: 1 }),
+    isWhole: () => true,
+    after: (cursor: number) => ({ events: kept.filter(({ seq }) => seq > cursor), cursor: kept.length }),
+  } as unknown as EventStore
+  const broadcast = new Broadcast(state, events, () => kept.length)
+  const tell = (type: EventType, job = 'a') => {
+    const event: Event = { seq: kept.length + 1, type, job, at: new Date().toISOString(), data: {} }
+    kept.push(event)
+    broadcast.publish([{ event, project: null }], Date.now())
+  }
+  const progress = (job = 'a') =>
+    broadcast.progress({ id: job, project: null, batch: null }, Date.now(), { progress: 0.5 })
+  const listen = (after: number) => {
+    const heard: [string, number][] = []
+    const subscription = { filter: { job: null, project: null }, keyId: null, expiresAtMs: null, cursor: after }
+    const reader = broadcast.openStream(subscription, false).body?.getReader()
+    const read = async (): Promise<void> => {
+      const piece = await reader?.read()
+      if (!piece?.value) return
+      for (const [, json] of new TextDecoder().decode(piece.value).matchAll(/^data: (.*)$/gm)) {
+        const { type, seq } = JSON.parse(json ?? '') as Event
+        heard.push([type, seq])
+      }
+      return read()
+    }
+    void read()
+    return heard
+  }
+  return { broadcast, tell, progress, listen }
+}
+
+describe('subscribers', () => {
+  test('are told at once, and what follows within a moment together, in order', async () => {
+    const { tell, progress, listen } = openBroadcast()
+    const heard = listen(0)
+    tell('job.queued')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(heard).toEqual([['job.queued', 1]])
+    tell('job.started')
+    progress()
+    tell('job.succeeded')
+    await vi.advanceTimersByTimeAsync(LIMITS.broadcastEveryMs - 1)
+    expect(heard).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(heard.slice(1)).toEqual([
+      ['job.started', 2],
+      ['job.progress', 2],
+      ['job.succeeded', 3],
+    ])
+  })
+
+  test('who joins in between hears no progress from before what it was told', async () => {
+    const { tell, progress, listen } = openBroadcast()
+    const early = listen(0)
+    tell('job.queued')
+    tell('job.started')
+    progress()
+    tell('job.succeeded')
+    const late = listen(1)
+    await vi.advanceTimersByTimeAsync(LIMITS.broadcastEveryMs)
+    expect(early.map(([type]) => type)).toEqual(['job.queued', 'job.started', 'job.progress', 'job.succeeded'])
+    expect(late).toEqual([
+      ['job.started', 2],
+      ['job.succeeded', 3],
+    ])
+  })
+
+  test('are told what is left before all of them are closed', async () => {
+    const { broadcast, tell, listen } = openBroadcast()
+    const heard = listen(0)
+    tell('job.queued')
+    tell('job.canceled')
+    broadcast.closeAll('instance deleted')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(heard.map(([, seq]) => seq)).toEqual([1, 2])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('one whose end cannot be told keeps nothing from the others', async () => {
+    const { broadcast, tell, listen } = openBroadcast()
+    const gone = broadcast.openStream(
+      { filter: { job: 'a', project: null }, keyId: null, expiresAtMs: NOW + 5, cursor: 0 },
+      false,
+    )
+    await gone.body?.cancel()
+    const heard = listen(0)
+    tell('job.queued')
+    await vi.advanceTimersByTimeAsync(10)
+    tell('job.succeeded')
+    await vi.advanceTimersByTimeAsync(LIMITS.broadcastEveryMs)
+    expect(heard.map(([, seq]) => seq)).toEqual([1, 2])
+  })
+})
