@@ -356,6 +356,19 @@ export class JobStore {
     return found ?? 0
   }
 
+  /** Whether no job of the same model and priority stands behind this one. */
+  isLast(row: JobRow): boolean {
+    const behind = this.#number(
+      `SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ?
+         AND status = 'queued' AND due_at_ms IS NULL AND (tag, id) > (?, ?)) AS n`,
+      row.model,
+      row.priority,
+      row.tag,
+      row.id,
+    )
+    return behind === 0
+  }
+
   /** Newest first. `next` is the id to go on before, or null at the end; a filtered page may be short and still have one. */
   list(filter: JobFilter): { rows: JobRow[]; next: string | null } {
     this.flush()

@@ -75,6 +75,29 @@ describe('order', () => {
   })
 })
 
+describe('the place in the queue', () => {
+  test('is the one in which jobs of several projects and priorities start, for every one of them', async () => {
+    const site = await openSite('prod', { limits: { concurrency: 1 } })
+    provider.hold('generate')
+    const jobs = [await site.begin(named('first'))]
+    for (const [i, project] of ['a', 'a', 'a', 'a', 'b', 'b', 'c', 'a', 'c'].entries()) {
+      const job = await site.begin(named(`${project}${i}`, { project, priority: i === 3 ? 9 : 5 }))
+      jobs.push(job)
+      // What a submit is told is what a read tells in the same moment.
+      expect((await site.job(job.id)).queue?.position).toBe(job.queue?.position)
+    }
+    const places = await Promise.all(jobs.slice(1).map(async ({ id }) => (await site.job(id)).queue?.position ?? 0))
+    expect([...places].sort((a, b) => a - b)).toEqual(places.map((_, i) => i + 1))
+    provider.release('generate')
+    await allEnded(site, jobs)
+    const inOrder = jobs
+      .slice(1)
+      .map((job, i) => ({ prompt: (job.input as { prompt: string }).prompt, place: places[i] ?? 0 }))
+    inOrder.sort((a, b) => a.place - b.place)
+    expect(provider.accepted.slice(1).map(({ prompt }) => prompt)).toEqual(inOrder.map(({ prompt }) => prompt))
+  })
+})
+
 describe('concurrency', () => {
   test('is never exceeded, and every place is used', async () => {
     const site = await openSite('prod', { limits: { concurrency: 3 } })
