@@ -40,6 +40,8 @@ export const LIMITS = {
   /** Farthest `not_before`: the platform's alarms are chained, but a year is a mistake, not a plan. */
   notBeforeMaxMs: 30 * 24 * 60 * 60 * 1000,
   attemptsDefault: 3,
+  /** Models whose limiters stand ready in memory. */
+  modelsRemembered: 1_000,
   attemptsMax: 10,
   /** Rate-limited attempts kept per job and model: enough to see how it began and how it goes; more than the backoff counts. */
   rateLimitedAttemptsKept: 10,

@@ -61,6 +61,8 @@ export class Books {
   readonly uses = new Map<string, CredentialUse>()
   readonly usage = new UsageMirror()
   readonly #rules = new Map<string, LimiterRules>()
+  /** Of a model, what stands before its calls. */
+  readonly #before = new Map<string, { name: string; rules: LimiterRules }[]>()
   readonly #loads = new Map<string, LimiterLoad>()
   readonly #orders = new Map<string, QueueOrder>()
   /** The credential's limiter that each running job holds a place of. */
@@ -130,6 +132,7 @@ export class Books {
     const credentials = admin.credentials.all()
     this.setups.clear()
     this.#rules.clear()
+    this.#before.clear()
     for (const upstream of UPSTREAMS) {
       const { id, defaultBaseUrl, defaultLimits } = upstream
       const row = rows.get(id)
@@ -178,12 +181,23 @@ export class Books {
 
   /** What stands before a call of `provider/model`: the provider's limiter, then the model's where it has one. */
   limiters(name: string): Limiter[] {
+    const before = this.#before.get(name) ?? this.#rulesBefore(name)
+    return before.map(({ name, rules }) => ({ name, rules, load: this.#loads.get(name) ?? initialLoad() }))
+  }
+
+  /** Asked for several times for every job, so the names are put together once. */
+  #rulesBefore(name: string): { name: string; rules: LimiterRules }[] {
     const slash = name.indexOf('/')
     const provider = name.slice(0, slash)
-    return [this.limiter(provider), this.modelLimiter(provider, name.slice(slash + 1))].flatMap((limiter) => {
+    const limiters = [this.limiter(provider), this.modelLimiter(provider, name.slice(slash + 1))]
+    const before = limiters.flatMap((limiter) => {
       const rules = this.#rules.get(limiter)
-      return rules ? [{ name: limiter, rules, load: this.#loads.get(limiter) ?? initialLoad() }] : []
+      return rules ? [{ name: limiter, rules }] : []
     })
+    // Servers of one's own have models of any name.
+    if (this.#before.size >= LIMITS.modelsRemembered) this.#before.clear()
+    this.#before.set(name, before)
+    return before
   }
 
   /** What stands before a call with one credential: its own limits, none where the operator set none. */

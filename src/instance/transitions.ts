@@ -304,7 +304,13 @@ export const releaseProbes = (
   }
 }
 
-export const wishesOf = (row: JobRow): Wishes => JSON.parse(row.wishes) as Wishes
+export const wishesOf = ({ wishes }: Pick<JobRow, 'wishes'>): Readonly<Wishes> => {
+  if (lastWishes?.text !== wishes) lastWishes = { text: wishes, parsed: JSON.parse(wishes) as Wishes }
+  return lastWishes.parsed
+}
+
+/** A turn looks several times at the same row, and most jobs of an application wish for the same. */
+let lastWishes: { text: string; parsed: Wishes } | null = null
 
 const isReady = (status: JobRow['status'], dueAtMs: number | null): boolean => status === 'queued' && dueAtMs === null
 
