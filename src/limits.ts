@@ -112,6 +112,8 @@ export const LIMITS = {
   textAnswerBytes: 24 * 1024 * 1024,
   /** Open calls are renewed this often; the Instance gives one up after three times as long. */
   callRenewMs: 10_000,
+  /** An alarm that has not rung so long after its time is set again by what happens next. */
+  alarmLateMs: 1_000,
   /** Tries to tell the Instance how a call ended, 100 ms apart and doubling; then its lease tells. */
   closeTries: 5,
   /** Ends of answered calls are told at once, but no oftener than this: then all that came meanwhile, together. */

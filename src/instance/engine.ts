@@ -87,9 +87,13 @@ export class Engine {
     this.#state.waitUntil(work)
   }
 
-  /** Rings at this time, or before it. */
+  /**
+   * Rings at this time, or before it. An alarm that is due and has not rung yet is about to, and is not put off: what is set
+   * anew in that moment may be lost with it. Only one that is late by far is set again.
+   */
   wake(at: number | null): void {
-    if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > systemAmbient.now())) return
+    const latest = systemAmbient.now() - LIMITS.alarmLateMs
+    if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > latest)) return
     // Whole milliseconds, rounded up: an alarm that rings a fraction early finds nothing to do and is set again.
     // What is overdue rings at once; the platform takes no time at or before the epoch.
     this.#alarmAt = Math.max(1, Math.ceil(at))
