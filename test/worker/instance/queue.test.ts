@@ -1,4 +1,4 @@
-import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/contract/job.ts'
 import { intervalOf } from '../../../src/core/token-bucket.ts'
@@ -222,6 +222,24 @@ describe('not_before', () => {
     const done = await site.ended(job.id)
     expect(done.status).toBe('succeeded')
     expect(Date.parse(done.started_at ?? '')).toBeGreaterThanOrEqual(Date.parse(at))
+  })
+
+  test('a job whose time comes is not left asleep: an alarm that is about to ring is not put off by what happens meanwhile', async () => {
+    const clock = movableClock()
+    const now = clock.freeze()
+    const site = await openSite('prod')
+    const alarm = () => runInDurableObject(instanceStub('prod'), (_instance, { storage }) => storage.getAlarm())
+    const later = (ms: number) => site.begin({ not_before: new Date(now + ms).toISOString() })
+    await later(60_000)
+    expect(await alarm()).toBe(now + 60_000)
+    // Due by half a second, and the platform has not come to it yet.
+    clock.advance(60_500)
+    await later(120_000)
+    expect(await alarm()).toBe(now + 60_000)
+    // So late that it is not coming.
+    clock.advance(2_000)
+    await later(130_000)
+    expect(await alarm()).toBeGreaterThan(now + 60_000)
   })
 
   test('in the past is now', async () => {
