@@ -232,10 +232,11 @@ describe('What a client is told', () => {
       const estimated = Date.parse(job.queue?.estimated_start_at ?? '') - askedAt
       const actual = Date.parse(after.started_at ?? '') - askedAt
       console.log(`position ${job.queue?.position}: estimated ${estimated} ms, started after ${actual} ms`)
-      expect(job.queue).toMatchObject({
-        waiting_for: 'provider_rate',
-        limit: `instance:${ready.instance}:provider:ideogram`,
-      })
+      // In the very moment in which a slot is free only those before it stand in its way.
+      expect([
+        ['provider_rate', `instance:${ready.instance}:provider:ideogram`],
+        ['order', null],
+      ]).toContainEqual([job.queue?.waiting_for, job.queue?.limit])
       expect(job.queue?.position).toBeGreaterThan(300)
       expect([estimated / actual > 0.5, estimated / actual < 2]).toEqual([true, true])
     }
