@@ -112,7 +112,7 @@ export const LIMITS = {
   textAnswerBytes: 24 * 1024 * 1024,
   /** Open calls are renewed this often; the Instance gives one up after three times as long. */
   callRenewMs: 10_000,
-  /** An alarm that has not rung so long after its time is set again by what happens next. */
+  /** An alarm that has not rung so long after its time is set again by whoever asks next to be woken. */
   alarmLateMs: 1_000,
   /** Tries to tell the Instance how a call ended, 100 ms apart and doubling; then its lease tells. */
   closeTries: 5,

@@ -2,6 +2,7 @@ import { endsJob } from '../contract/event.ts'
 import type { LineEvent } from '../contract/log.ts'
 import type { AttemptRef, Report, ReportReply } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
+import { AlarmClock } from '../core/alarm-clock.ts'
 import { backoffMs } from '../core/outcome.ts'
 import type { Env } from '../env.ts'
 import { LIMITS } from '../limits.ts'
@@ -27,8 +28,7 @@ export class Engine {
   readonly #replies = new Map<number, ReportReply['assign']>()
   #erasing: Promise<void> | null = null
   #trimming: Promise<void> | null = null
-  /** When the alarm is set to ring; null where that is not known. */
-  #alarmAt: number | null = null
+  readonly #alarm: AlarmClock
   /** Turns by alarm that failed in a row. */
   #turnFaults = 0
 
@@ -41,14 +41,17 @@ export class Engine {
       () => state.storage.sync(),
       systemAmbient.now,
     )
+    this.#alarm = new AlarmClock((atMs) => void state.storage.setAlarm(atMs), systemAmbient.now)
     if (!isProvisioned(state.storage.sql)) return
     const parts = this.#open()
     void state.blockConcurrencyWhile(async () => {
       parts.books.keyIds = await this.vault.keyIds()
+      const atMs = await state.storage.getAlarm()
+      this.#alarm.found(atMs)
       // Attempts of an earlier process are asked after at once, not when its alarm would have rung.
       if (parts.books.lanes.some((load) => load > 0) || parts.sealing.isDue) this.wake(systemAmbient.now())
       // What was old before this version knew how to trim, or when a step was cut off.
-      else if ((await state.storage.getAlarm()) === null) this.wake(parts.retention.nextAtMs())
+      else if (atMs === null) this.wake(parts.retention.nextAtMs())
     })
   }
 
@@ -87,23 +90,15 @@ export class Engine {
     this.#state.waitUntil(work)
   }
 
-  /**
-   * Rings at this time, or before it. An alarm that is due and has not rung yet is about to, and is not put off: what is set
-   * anew in that moment may be lost with it. Only one that is late by far is set again.
-   */
+  /** A turn is taken at this time, or before it. */
   wake(at: number | null): void {
-    const latest = systemAmbient.now() - LIMITS.alarmLateMs
-    if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at && this.#alarmAt > latest)) return
-    // Whole milliseconds, rounded up: an alarm that rings a fraction early finds nothing to do and is set again.
-    // What is overdue rings at once; the platform takes no time at or before the epoch.
-    this.#alarmAt = Math.max(1, Math.ceil(at))
-    void this.#state.storage.setAlarm(this.#alarmAt)
+    this.#alarm.wake(at)
   }
 
   /** One alarm for everything that is due. It never throws: the platform gives up on an alarm that does. */
   async alarm(): Promise<void> {
     const parts = this.#parts
-    this.#alarmAt = null
+    this.#alarm.rang()
     if (!parts) return
     try {
       if (parts.identity.deleting) return await this.#erase(parts)
@@ -317,6 +312,6 @@ export class Engine {
     await storage.deleteAll()
     // Only now may the instance be founded anew: what is new must not be wiped.
     this.#parts = null
-    this.#alarmAt = null
+    this.#alarm.rang()
   }
 }

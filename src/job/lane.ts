@@ -8,6 +8,7 @@ import {
   refText,
 } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
+import { AlarmClock } from '../core/alarm-clock.ts'
 import type { Env } from '../env.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
 import { LIMITS } from '../limits.ts'
@@ -46,7 +47,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #forgettable: AttemptRef[] = []
   /** Secrets as they are sealed now, where the Instance said so: an assignment that set out before arrives with an older seal. */
   readonly #secrets = new Map<string, CredentialSecret>()
-  #alarmAt: number | null = null
+  readonly #alarm: AlarmClock
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -55,6 +56,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#instance = instance
     this.#store = new LaneStore(state.storage.sql)
     this.#vault = createVault(env.MASTER_KEY)
+    this.#alarm = new AlarmClock(
+      (atMs) => void state.storage.setAlarm(atMs),
+      () => Date.now(),
+    )
     for (const kept of this.#store.all()) {
       this.#kept.add(refText(kept.assignment))
       this.#parked.set(refText(kept.assignment), kept.dueAtMs)
@@ -113,14 +118,14 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#kept.clear()
     this.#unkept.clear()
     this.#forgettable.length = 0
-    this.#alarmAt = null
+    this.#alarm.rang()
     await this.ctx.storage.deleteAlarm()
     await this.ctx.storage.deleteAll()
     migrate(this.ctx.storage.sql, this.ctx.storage, LANE_MIGRATIONS, Date.now())
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAt = null
+    this.#alarm.rang()
     this.#takeUpDue()
   }
 
@@ -265,9 +270,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   #setAlarm(): void {
     let next: number | null = null
     for (const dueAtMs of this.#parked.values()) next = earliest(next, dueAtMs)
-    if (next === null || next === this.#alarmAt) return
-    this.#alarmAt = next
-    void this.ctx.storage.setAlarm(next)
+    this.#alarm.wake(next)
   }
 }
 
