@@ -62,6 +62,8 @@ export const LIMITS = {
   queuePositionMax: 500,
   /** The same in the answer to a submit, which must stay quick while many stand before it. */
   queuePositionAtSubmit: 50,
+  /** Jobs at the end of each queue whose place is known without counting: as many as one group of submits brings. */
+  queueTail: 1_024,
 
   // ---------------------------------------------------------------------------------------- text and embeddings
   /** A chat's or embedding's body: images come inline. A Worker has 128 MB for all requests it serves at a time. */

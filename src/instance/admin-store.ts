@@ -68,10 +68,25 @@ const Record = v.object({ outcomes: v.array(v.boolean()), durationsMs: v.array(v
 export class AdminStore {
   readonly credentials: CredentialStore
   readonly #sql: SqlStorage
+  /** Limiters that a transaction has changed: every call of a group takes from the same ones. */
+  readonly #unsaved = new Map<string, LimiterLoad>()
 
   constructor(sql: SqlStorage) {
     this.credentials = new CredentialStore(sql)
     this.#sql = sql
+  }
+
+  /** Writes what has changed. A transaction ends with it. */
+  flush(): void {
+    for (const [name, load] of this.#unsaved) {
+      this.#sql.exec('INSERT OR REPLACE INTO limiters (name, load) VALUES (?, ?)', name, JSON.stringify(load))
+    }
+    this.#unsaved.clear()
+  }
+
+  /** Forgets what was not written. */
+  reload(): void {
+    this.#unsaved.clear()
   }
 
   meta(key: string): string | null {
@@ -160,15 +175,17 @@ export class AdminStore {
   // ---------------------------------------------------------------------- limiters, breakers, track records
 
   limiters(): Map<string, LimiterLoad> {
+    this.flush()
     return this.#values('SELECT name, load AS value FROM limiters', Load)
   }
 
   /** Fractions of a millisecond are kept: pacing at thousands a second needs them. */
   saveLimiter(name: string, load: LimiterLoad): void {
-    this.#sql.exec('INSERT OR REPLACE INTO limiters (name, load) VALUES (?, ?)', name, JSON.stringify(load))
+    this.#unsaved.set(name, load)
   }
 
   deleteLimiter(name: string): void {
+    this.#unsaved.delete(name)
     this.#sql.exec('DELETE FROM limiters WHERE name = ?', name)
   }
 

@@ -184,6 +184,7 @@ export class Engine {
         for (const job of parts.foreground.silent(systemAmbient.now())) parts.scheduler.loseOnLine(job)
         if (!parts.identity.deleting) wakeAt = earliest(parts.replays.turn(), parts.scheduler.turn())
         parts.jobs.flush()
+        parts.admin.flush()
         parts.events.flush()
       })
     } catch (error) {

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import type { Fault } from '../contract/fault.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
+import { QueueTail } from '../core/queue-tail.ts'
 import { LIMITS } from '../limits.ts'
 import { AttemptStore } from './attempt-store.ts'
 import { JobCensus } from './job-census-store.ts'
@@ -48,6 +49,8 @@ export class JobStore {
   /** No job is due, or past its deadline, before these; undefined where that is not known. */
   #dueFloor: number | null | undefined
   #deadlineFloor: number | null | undefined
+  /** Who has come last, by model and priority. */
+  readonly #tails = new Map<string, QueueTail>()
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
@@ -81,6 +84,7 @@ export class JobStore {
     this.#changed.clear()
     this.#fresh.clear()
     this.#rows.clear()
+    this.#tails.clear()
     this.#dueFloor = undefined
     this.#deadlineFloor = undefined
     for (const row of this.#select("SELECT * FROM jobs WHERE ended_at_ms IS NULL AND status = 'running'")) {
@@ -89,8 +93,10 @@ export class JobStore {
   }
 
   insert(job: NewJob, money: MoneyOfRow): void {
-    this.#rows.set(job.id, { ...NOTHING_YET, ...job, ...money })
+    const row = { ...NOTHING_YET, ...job, ...money }
+    this.#rows.set(job.id, row)
     this.#fresh.add(job.id)
+    this.#moved(null, row)
     this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
     this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
   }
@@ -296,6 +302,7 @@ export class JobStore {
     this.flush()
     // What follows is written behind the memory's back.
     this.#dueFloor = undefined
+    this.#tails.clear()
     const putOff = this.#sql.exec(
       `UPDATE jobs SET due_at_ms = min(deadline_at_ms, ?) WHERE id = ? AND status IN ('queued', 'scheduled')
        AND deadline_at_ms > ?`,
@@ -356,9 +363,11 @@ export class JobStore {
     return found ?? 0
   }
 
-  /** Whether no job of the same model and priority stands behind this one. */
-  isLast(row: JobRow): boolean {
-    const behind = this.#number(
+  /** Jobs of the same model and priority that stand behind this one, a waiting job; null where they would have to be counted. */
+  behind(row: JobRow): number | null {
+    const known = this.#tailOf(row).behind(row)
+    if (known !== null) return known
+    const someBehind = this.#number(
       `SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ?
          AND status = 'queued' AND due_at_ms IS NULL AND (tag, id) > (?, ?)) AS n`,
       row.model,
@@ -366,7 +375,9 @@ export class JobStore {
       row.tag,
       row.id,
     )
-    return behind === 0
+    if (someBehind !== 0) return null
+    this.#tailOf(row).sawLast(row)
+    return 0
   }
 
   /** Newest first. `next` is the id to go on before, or null at the end; a filtered page may be short and still have one. */
@@ -385,8 +396,26 @@ export class JobStore {
   #change(id: string, changes: Partial<JobRow>): void {
     const row = this.find(id)
     if (!row) return
-    this.#rows.set(id, { ...row, ...changes })
+    const changed = { ...row, ...changes }
+    this.#rows.set(id, changed)
     this.#changed.add(id)
+    this.#moved(row, changed)
+  }
+
+  /** A job joined a queue, left one, or stands elsewhere in it. */
+  #moved(before: JobRow | null, after: JobRow): void {
+    if (before && isWaiting(before)) this.#tailOf(before).left(before)
+    if (isWaiting(after)) this.#tailOf(after).entered(after)
+  }
+
+  #tailOf({ model, priority }: JobRow): QueueTail {
+    const key = `${model} ${priority}`
+    const known = this.#tails.get(key)
+    if (known) return known
+    if (this.#tails.size >= LIMITS.modelsRemembered) this.#tails.clear()
+    const tail = new QueueTail(LIMITS.queueTail)
+    this.#tails.set(key, tail)
+    return tail
   }
 
   #create(row: JobRow): void {
@@ -408,6 +437,8 @@ export class JobStore {
     return v.parse(v.object({ n: v.nullable(v.number()) }), this.#sql.exec(query, ...bindings).one()).n
   }
 }
+
+const isWaiting = (row: JobRow): boolean => row.status === 'queued' && row.due_at_ms === null
 
 const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
 const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`

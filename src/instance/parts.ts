@@ -207,6 +207,7 @@ const storedIdentity = (admin: AdminStore): Identity => JSON.parse(admin.meta('i
 /** What is in memory as it was last written, after a transaction that was rolled back. */
 export const reloadParts = (parts: Parts): void => {
   Object.assign(parts.identity, storedIdentity(parts.admin))
+  parts.admin.reload()
   parts.books.reload(parts.jobs, parts.events, parts.admin)
   parts.accounts.reload()
   parts.replays.reload()

@@ -64,8 +64,9 @@ export const readJobs = (parts: Parts, principal: Principal, filter: JobFilter, 
 const aheadOf = (parts: Parts, row: JobRow, bound: number): number => {
   const ofItsKind = parts.books.ready(row.provider).get(row.model)?.get(row.priority) ?? 1
   const above = parts.books.readyAbove(row.provider, row.priority)
-  // Most are asked after when they have just come: one look behind is cheaper than a count of all before.
-  if (ofItsKind <= 1 || parts.jobs.isLast(row)) return ofItsKind - 1 + above
+  // Most are asked after when they have just come: who stands behind them is known.
+  const behind = ofItsKind <= 1 ? 0 : parts.jobs.behind(row)
+  if (behind !== null) return ofItsKind - 1 - behind + above
   const counted = parts.jobs.ahead(row, bound)
   return (counted < bound ? counted : ofItsKind - 1) + above
 }
