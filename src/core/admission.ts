@@ -106,18 +106,30 @@ export const requestQuota = ({ rules, load }: Limiter, now: number) => {
   return quotas.sort((a, b) => a.left - b.left || b.nextAt - a.nextAt)[0] ?? null
 }
 
-/**
- * A call used more tokens than were taken for it, or fewer (`surplus` below zero): rates in tokens are charged with the
- * difference. What was not used comes back, but no more than makes the bucket full.
- */
-export const chargeTokens = ({ rules, load }: Limiter, surplus: number, now: number): LimiterLoad => {
+/** How a call of now meets a limit in tokens: what is missing from its bucket, and what a token puts off. Null without one. */
+export const tokenCharge = (
+  { rules, load }: Limiter,
+  now: number,
+): { missingMs: number; msPerToken: number } | null => {
   const rate = rules.rates.find(({ id }) => id === 'tokens_per_minute')
-  if (!rate || surplus === 0) return load
-  const before = load.fullAtMs.tokens_per_minute ?? 0
-  const inForce = rateInForce(rate, load)
-  const after = surplus > 0 ? takeToken(before, inForce, now, surplus) : before + surplus * intervalOf(inForce)
+  if (!rate) return null
+  const missingMs = Math.max(0, (load.fullAtMs.tokens_per_minute ?? 0) - now)
+  return { missingMs, msPerToken: intervalOf(rateInForce(rate, load)) }
+}
+
+/** A call used more tokens than were taken for it: rates in tokens are charged with the rest. */
+export const chargeTokens = ({ rules, load }: Limiter, tokens: number, now: number): LimiterLoad => {
+  const rate = rules.rates.find(({ id }) => id === 'tokens_per_minute')
+  if (!rate || tokens <= 0) return load
+  const after = takeToken(load.fullAtMs.tokens_per_minute ?? 0, rateInForce(rate, load), now, tokens)
   return { ...load, fullAtMs: { ...load.fullAtMs, tokens_per_minute: after } }
 }
+
+/** A call used fewer, which makes the bucket full that much sooner. */
+export const returnTokens = (load: LimiterLoad, ms: number): LimiterLoad =>
+  ms <= 0
+    ? load
+    : { ...load, fullAtMs: { ...load.fullAtMs, tokens_per_minute: (load.fullAtMs.tokens_per_minute ?? 0) - ms } }
 
 /** An attempt ended: its slot is free. */
 export const release = (load: LimiterLoad): LimiterLoad => ({ ...load, running: Math.max(0, load.running - 1) })

@@ -26,7 +26,7 @@ export class QueueTail {
   entered(place: Place): void {
     if (!this.#isKnown(place)) return
     const at = this.#indexOf(place)
-    if (this.#places[at]?.id === place.id) return
+    if (this.#isAt(at, place)) return
     this.#places.splice(at, 0, place)
     if (this.#places.length <= this.#max) return
     this.#places.shift()
@@ -36,14 +36,19 @@ export class QueueTail {
   left(place: Place): void {
     if (!this.#isKnown(place)) return
     const at = this.#indexOf(place)
-    if (this.#places[at]?.id === place.id) this.#places.splice(at, 1)
+    if (this.#isAt(at, place)) this.#places.splice(at, 1)
   }
 
   /** How many stand behind this one; null where that is not known. */
   behind(place: Place): number | null {
     if (!this.#isKnown(place)) return null
     const at = this.#indexOf(place)
-    return this.#places.length - at - (this.#places[at]?.id === place.id ? 1 : 0)
+    return this.#places.length - at - (this.#isAt(at, place) ? 1 : 0)
+  }
+
+  #isAt(at: number, place: Place): boolean {
+    const other = this.#places[at]
+    return other !== undefined && compare(other, place) === 0
   }
 
   #isKnown(place: Place): boolean {

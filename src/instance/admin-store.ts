@@ -209,6 +209,10 @@ export class AdminStore {
     this.#sql.exec('INSERT OR REPLACE INTO track_records (model, record) VALUES (?, ?)', model, JSON.stringify(record))
   }
 
+  deleteTrackRecord(model: string): void {
+    this.#sql.exec('DELETE FROM track_records WHERE model = ?', model)
+  }
+
   #values<S extends v.GenericSchema>(query: string, schema: S): Map<string, v.InferOutput<S>> {
     const Row = v.object({ name: v.string(), value: json(schema) })
     const rows = this.#sql

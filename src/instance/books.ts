@@ -2,10 +2,18 @@ import type { CredentialLimits } from '../contract/credential.ts'
 import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
 import type { Route } from '../contract/route.ts'
-import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules, release } from '../core/admission.ts'
+import {
+  initialLoad,
+  type Limiter,
+  type LimiterLoad,
+  type LimiterRules,
+  release,
+  tokenCharge,
+} from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
 import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
+import { TokenReturns } from '../core/token-returns.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { routedBaseUrl } from '../providers/routes.ts'
@@ -67,6 +75,10 @@ export class Books {
   readonly #orders = new Map<string, QueueOrder>()
   /** The credential's limiter that each running job holds a place of. */
   readonly #held = new Map<string, string>()
+  /** What calls may give back to limits in tokens, by limiter. */
+  readonly #returns = new Map<string, TokenReturns>()
+  /** What each running job was charged with there, by limiter. */
+  readonly #charges = new Map<string, Map<string, { number: number; msPerToken: number }>>()
   /** Per `provider status`, jobs that have not ended. */
   readonly #live = new Map<string, number>()
   /** Per provider: models, their priorities, and how many jobs of each could start. */
@@ -74,6 +86,7 @@ export class Books {
   /** Per `provider priority`: how many jobs wait since which minute. */
   readonly #since = new Map<string, Map<number, number>>()
   readonly #instance: string
+  #jobs: JobStore | null = null
 
   constructor(instance: string, prices: PriceBook) {
     this.#instance = instance
@@ -81,11 +94,14 @@ export class Books {
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
+    this.#jobs = jobs
     jobs.reload()
     events.discard()
     const mirrors = [
       this.#loads,
       this.#held,
+      this.#returns,
+      this.#charges,
       this.#orders,
       this.#live,
       this.#ready,
@@ -98,7 +114,7 @@ export class Books {
     this.lanesOpened = Number(admin.meta('lanes') ?? 0)
     this.applyConfig((JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config ?? {})
     this.prices.reload()
-    this.configure(admin)
+    this.#configure(admin)
     for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
     for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
     for (const [model, record] of admin.trackRecords()) this.records.set(model, record)
@@ -128,6 +144,19 @@ export class Books {
 
   /** Reads providers and credentials anew: after every change of them. */
   configure(admin: AdminStore): void {
+    this.#configure(admin)
+    // A model's limiter may be new, or may not have been there when a job of it ended.
+    const running = this.#jobs?.running() ?? []
+    for (const { id, models } of this.setups.values()) {
+      for (const model of Object.keys(models)) {
+        const name = this.modelLimiter(id, model)
+        const count = running.filter((row) => row.model === `${id}/${model}`).length
+        this.setLoad(name, { ...(this.#loads.get(name) ?? initialLoad()), running: count })
+      }
+    }
+  }
+
+  #configure(admin: AdminStore): void {
     const rows = new Map(admin.providers().map((row) => [row.id, row]))
     const credentials = admin.credentials.all()
     this.setups.clear()
@@ -222,6 +251,29 @@ export class Books {
     this.setLoad(limiter, release(this.#loads.get(limiter) ?? initialLoad()))
   }
 
+  /** Tokens are taken for a job's call; to be told before the limiter's load is set. */
+  charge(job: string, limiter: Limiter, now: number): void {
+    const charge = tokenCharge(limiter, now)
+    if (!charge) return
+    const returns = this.#returns.get(limiter.name) ?? new TokenReturns()
+    this.#returns.set(limiter.name, returns)
+    const ofJob = this.#charges.get(job) ?? new Map<string, { number: number; msPerToken: number }>()
+    this.#charges.set(job, ofJob)
+    ofJob.set(limiter.name, { number: returns.charged(charge.missingMs), msPerToken: charge.msPerToken })
+  }
+
+  /** What comes back to a limiter of tokens that a running job was charged with and did not use, in ms; once for each job. */
+  giveBack(job: string, limiter: string, tokens: number): number {
+    const charge = this.#charges.get(job)?.get(limiter)
+    if (!charge) return 0
+    this.#charges.get(job)?.delete(limiter)
+    return this.#returns.get(limiter)?.giveBack(charge.number, tokens * charge.msPerToken) ?? 0
+  }
+
+  forgetCharges(job: string): void {
+    this.#charges.delete(job)
+  }
+
   use(credential: string): CredentialUse {
     return this.uses.get(credential) ?? initialUse()
   }
@@ -229,6 +281,7 @@ export class Books {
   /** A credential that is gone for good. */
   forgetCredential(name: string): void {
     this.#loads.delete(name)
+    this.#returns.delete(name)
     this.breakers.delete(name)
     this.uses.delete(name)
   }
@@ -270,7 +323,10 @@ export class Books {
   }
 
   leaveQueue(job: Queued): void {
-    lower(this.#ready.get(job.provider)?.get(job.model), job.priority)
+    const models = this.#ready.get(job.provider)
+    const priorities = models?.get(job.model)
+    lower(priorities, job.priority)
+    if (priorities?.size === 0) models?.delete(job.model)
     lower(this.#since.get(`${job.provider} ${job.priority}`), Math.floor(job.queued_at_ms / MINUTE_MS))
   }
 

@@ -1,3 +1,4 @@
+import { earliest } from '../core/alarm.ts'
 import { LIMITS } from '../limits.ts'
 import type { Accounts } from './accounts.ts'
 import type { JobRow } from './job-rows.ts'
@@ -63,7 +64,8 @@ export class BudgetLines {
 
   /**
    * Lets jobs on whose budgets have room again, in bounded steps: at the turn of a window, after a release, after a change of
-   * the budget. The oldest are asked first; one that does not fit does not hold up those behind it. Returns when to look again.
+   * the budget. The oldest are asked first; one that does not fit does not hold up those behind it. Returns now where there is
+   * more to look at.
    */
   wake(accounts: Accounts, jobs: JobStore, transitions: Transitions, now: number): number | null {
     let wakeAt: number | null = null
@@ -73,7 +75,6 @@ export class BudgetLines {
         line.windowKey = window?.key ?? ''
         this.stir([scope], true)
       }
-      if (window?.endMs) wakeAt = Math.min(wakeAt ?? window.endMs, window.endMs)
       if (line.cursor === null) continue
       if (!line.forced && accounts.roomIn(scope, now) < line.leastMicros) {
         line.cursor = null
@@ -95,6 +96,11 @@ export class BudgetLines {
       }
     }
     return wakeAt
+  }
+
+  /** When the first window ends for which somebody waits; null where none does. Asked last in a turn, which may make lines. */
+  nextWindow(accounts: Accounts, now: number): number | null {
+    return earliest(...[...this.#lines.keys()].map((scope) => accounts.windowOf(scope, now)?.endMs ?? null))
   }
 
   /** False where the job stays in its line. */

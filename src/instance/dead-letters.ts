@@ -56,7 +56,7 @@ export class DeadLetters {
     const refusal = accounts.mayHold(row, model, now)
     if (refusal && refusal.waitsFor === null) return { ok: false, fault: refusal.fault }
     scheduler.replay(row, model, resume)
-    jobs.restart(row.id, now + (wishesOf(row).deadlineMs ?? LIMITS.deadlineDefaultSeconds * 1000), replay)
+    jobs.restart(row.id, now, wishesOf(row).deadlineMs ?? LIMITS.deadlineDefaultSeconds * 1000, replay)
     return ok(null)
   }
 

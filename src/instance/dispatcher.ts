@@ -17,7 +17,9 @@ import { WaitingLines } from './waiting-lines.ts'
 const ROWS_AT_ONCE = 64
 
 /** Whom a job that cannot start now holds up: nobody else, all jobs of its model, or all of its provider. */
-type Started = { started: true } | { started: false; holdsUp: 'nobody' | 'model' | 'provider'; untilMs: number | null }
+type Started =
+  | { started: true }
+  | { started: false; holdsUp: 'nobody' | 'model' | 'provider'; untilMs: number | null; hasLeft?: true }
 
 /** Hands out work: for every provider with room, the jobs whose turn it is. Runs inside the caller's transaction. */
 export class Dispatcher {
@@ -47,7 +49,7 @@ export class Dispatcher {
     if (!setup?.enabled || books.ready(provider).size === 0) return null
     const lines = new WaitingLines(this.#desk, provider, Math.max(1, Math.min(this.#roomOf(provider), ROWS_AT_ONCE)))
     let wakeAt: number | null = null
-    let started = false
+    let moved = false
     for (let looked = 0; looked < LIMITS.claimsPerTurn; looked += 1) {
       // Who ends makes room, and rings for the next turn; until then no row is worth reading.
       if (this.#roomOf(provider) < 1) return wakeAt
@@ -58,15 +60,19 @@ export class Dispatcher {
       if (!row) continue
       const outcome = this.#start(row, now)
       if (outcome.started) {
-        started = true
+        moved = true
         serveJob(books.order(provider), row.priority, row.tag)
-      } else wakeAt = earliest(wakeAt, outcome.untilMs)
+      } else {
+        moved ||= outcome.hasLeft ?? false
+        wakeAt = earliest(wakeAt, outcome.untilMs)
+      }
       const holdsUp = outcome.started ? 'nobody' : outcome.holdsUp
       if (holdsUp === 'provider') return wakeAt
       if (holdsUp === 'model') lines.close(row.model)
       else lines.pass(row)
     }
-    return started ? now : wakeAt
+    // There may be more behind those that were looked at.
+    return moved ? now : wakeAt
   }
 
   /** Calls that the provider's concurrency lets begin. */
@@ -80,13 +86,19 @@ export class Dispatcher {
     if (row.foreground === 1 && !this.#desk.isWaitedFor(row.id)) {
       // Whoever waited on the line is gone, with an earlier process of ours.
       this.#transitions.apply(row, { type: 'cancel' })
-      return { started: false, holdsUp: 'nobody', untilMs: null }
+      return { started: false, holdsUp: 'nobody', untilMs: null, hasLeft: true }
     }
     this.#bringWithinReach(row, now)
     const owner = this.#ownerOf(row)
     const picked = owner
       ? pickOwner(books, owner, row.tokens, now)
       : pickCredential(books, row.provider, row.tokens, now, ambient.random())
+    if (owner && !picked.credential && picked.untilMs !== null) {
+      // It steps aside until then: many of its kind would hide who stands behind them.
+      const dueAtMs = Math.ceil(picked.untilMs)
+      const hasLeft = this.#transitions.apply(row, { type: 'postponed', dueAtMs })
+      return { started: false, holdsUp: 'nobody', untilMs: dueAtMs, ...(hasLeft ? { hasLeft } : {}) }
+    }
     if (!picked.credential) return { started: false, holdsUp: owner ? 'nobody' : 'provider', untilMs: picked.untilMs }
     const { credential } = picked
     const breakerName = books.limiter(row.provider)
@@ -102,9 +114,11 @@ export class Dispatcher {
     const lane = row.foreground === 1 ? null : laneWithRoom(books.lanes)
     if (lane === null && row.foreground === 0) return { started: false, holdsUp: 'provider', untilMs: null }
     // It ends or waits for its budget, and has left the queue.
-    if (!this.#transitions.mayStart(row)) return { started: false, holdsUp: 'nobody', untilMs: null }
-    for (const [i, { name, rules }] of limiters.entries()) {
+    if (!this.#transitions.mayStart(row)) return { started: false, holdsUp: 'nobody', untilMs: null, hasLeft: true }
+    for (const [i, limiter] of limiters.entries()) {
+      const { name, rules } = limiter
       const load = admission.loads[i] ?? initialLoad()
+      books.charge(row.id, limiter, now)
       books.setLoad(name, load)
       // What runs is counted from the jobs; only a rate has something to remember.
       if (rules.rates.length > 0) admin.saveLimiter(name, load)
@@ -163,6 +177,11 @@ export class Dispatcher {
     const name = this.#desk.books.credentialName(provider, credential.name)
     const passage = passBreaker(this.#desk.books.breaker(name), now, holder)
     if (passage.passes) this.#probe(name, passage.breaker)
+  }
+
+  /** Of a job that runs. */
+  reopen(row: JobRow, credential: CredentialRow): void {
+    this.#open({ ...row, attempt: row.attempt - 1 }, credential)
   }
 
   #open(row: JobRow, credential: CredentialRow): void {

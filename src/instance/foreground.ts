@@ -79,8 +79,10 @@ export class Foreground {
   silent(now: number): string[] {
     const jobs: string[] = []
     for (const [job, untilMs] of this.#leases) {
-      if (untilMs > now) break
-      jobs.push(job)
+      if (untilMs <= now) jobs.push(job)
+      // One that ends farther off than any that is given now is from before the clock was set back.
+      else if (untilMs > now + LIMITS.foregroundLeaseMs) this.#leases.set(job, now + LIMITS.foregroundLeaseMs)
+      else break
     }
     return jobs
   }

@@ -9,6 +9,14 @@ import { JSON_COLUMNS } from './unreadable.ts'
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const time = v.nullable(count)
 const text = v.nullable(v.string())
+/** Rows of an earlier version may hold one below zero, of a clock that was set back. */
+const duration = v.nullable(
+  v.pipe(
+    v.number(),
+    v.integer(),
+    v.transform((ms) => Math.max(0, ms)),
+  ),
+)
 
 /** A job's money: what its next or present attempt should cost, what is held for it and since which day, what is booked. */
 const moneyOfRow = {
@@ -37,8 +45,8 @@ export const JobRow = v.object({
   created_at_ms: count,
   started_at_ms: time,
   ended_at_ms: time,
-  provider_ms: time,
-  store_ms: time,
+  provider_ms: duration,
+  store_ms: duration,
   cost_micros: time,
   type: v.picklist(NODE_TYPES),
   project: text,

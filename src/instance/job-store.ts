@@ -164,6 +164,17 @@ export class JobStore {
     return this.#dueFloor
   }
 
+  /** The clock was set back: who waits to be tried again keeps what was left of its wait. What clients asked for stays. */
+  setBack(ms: number): void {
+    this.flush()
+    this.#sql.exec(
+      `UPDATE jobs SET due_at_ms = max(0, due_at_ms - ?) WHERE due_at_ms IS NOT NULL AND status = 'queued'`,
+      ms,
+    )
+    for (const [id, row] of this.#rows) if (row.status === 'queued' && row.due_at_ms !== null) this.#rows.delete(id)
+    this.#dueFloor = undefined
+  }
+
   /** When the first deadline is, or earlier where its job has ended meanwhile. */
   nextDeadline(): number | null {
     if (this.#deadlineFloor === undefined)
@@ -208,12 +219,16 @@ export class JobStore {
   }
 
   /** What a replay changes beside the job's state: a new round begins behind the attempts made so far. */
-  restart(id: string, deadlineAtMs: number, replay: string | null): void {
+  restart(id: string, now: number, deadlineMs: number, replay: string | null): void {
     const row = this.find(id)
     if (!row) return
+    // While it waits for its budget the whole of its deadline is kept.
+    const waits = row.budget_scope !== null
+    const deadlineAtMs = waits ? row.deadline_at_ms : now + deadlineMs
     this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
     this.#change(id, {
       deadline_at_ms: deadlineAtMs,
+      deadline_left_ms: waits ? deadlineMs : null,
       round_after: row.attempt,
       replays: row.replays + 1,
       discarded_at_ms: null,
@@ -244,8 +259,9 @@ export class JobStore {
     this.#change(id, {
       output: result.output,
       cost_micros: result.costMicros,
-      provider_ms: (before?.provider_ms ?? 0) + result.providerMs,
-      store_ms: (before?.store_ms ?? 0) + result.storeMs,
+      // A clock may have been set back meanwhile.
+      provider_ms: (before?.provider_ms ?? 0) + Math.max(0, result.providerMs),
+      store_ms: (before?.store_ms ?? 0) + Math.max(0, result.storeMs),
     })
   }
 

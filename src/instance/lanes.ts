@@ -29,6 +29,11 @@ export class Lanes {
   /** When each lane last answered what it knows, or was first heard of. */
   readonly #askedAt = new Map<number, number>()
 
+  /** The latest time seen, and what span of time a clock that was set back told twice. */
+  #latestMs = 0
+  #twiceFromMs = Number.POSITIVE_INFINITY
+  #twiceToMs = Number.NEGATIVE_INFINITY
+
   /** `inherited`: lanes in which an earlier process of the Instance left attempts running. */
   constructor(lane: (number: number) => LaneRpc, inherited: readonly number[], now: number) {
     this.#lane = lane
@@ -36,6 +41,7 @@ export class Lanes {
   }
 
   heard(lane: number, now: number): void {
+    this.#see(now)
     this.#heardAt.set(lane, now)
     if (!this.#askedAt.has(lane)) this.#askedAt.set(lane, now)
   }
@@ -98,7 +104,7 @@ export class Lanes {
   /** Lanes with work that are to be asked now. */
   silent(loads: readonly number[], now: number): number[] {
     return loads.flatMap((load, lane) =>
-      load > 0 && !this.#asking.has(lane) && this.#expiryOf(lane) <= now ? [lane] : [],
+      load > 0 && !this.#asking.has(lane) && isReached(this.#expiryOf(lane), now) ? [lane] : [],
     )
   }
 
@@ -115,10 +121,12 @@ export class Lanes {
   ): Promise<{ error: unknown } | null> {
     const unasked = this.#unasked.get(lane)
     // A lane that talks is only asked after what began a lease ago: younger work may be on its way to it in an answer.
-    const isSilent = (this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs <= now()
+    this.#latestMs = Math.max(this.#latestMs, ...running.map((item) => item.startedAtMs))
+    this.#see(now())
+    const isSilent = isReached((this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs, now())
     const beganBeforeMs = unasked?.beganBeforeMs ?? (isSilent ? now() : now() - LIMITS.leaseMs)
     const refs = running
-      .filter((item) => item.startedAtMs < beganBeforeMs)
+      .filter((item) => item.startedAtMs < beganBeforeMs || item.startedAtMs > now() + CLOCK_SKEW_MS)
       .map(({ job, attempt }) => ({ job, attempt }))
       .filter((ref) => !this.#underway.has(refText(ref)))
     this.#asking.set(lane, now() + LIMITS.leaseMs)
@@ -126,7 +134,12 @@ export class Lanes {
       const answer = await within(LIMITS.laneAnswerMs, this.#lane(lane).check(refs))
       const known = new Set(answer.known)
       const lost = refs.filter((ref) => !known.has(refText(ref)))
-      if (lost.length > 0) await within(LIMITS.laneAnswerMs, judge(lost, answer.bornAtMs))
+      // A lane's birth tells nothing of what began in a time that was told twice.
+      const began = new Map(running.map((item) => [refText(item), item.startedAtMs]))
+      const isTwice = (ref: AttemptRef) => this.#isTwice(began.get(refText(ref)) ?? 0)
+      const [unclear, clear] = [lost.filter(isTwice), lost.filter((ref) => !isTwice(ref))]
+      if (clear.length > 0) await within(LIMITS.laneAnswerMs, judge(clear, answer.bornAtMs))
+      if (unclear.length > 0) await within(LIMITS.laneAnswerMs, judge(unclear, Number.POSITIVE_INFINITY))
       this.heard(lane, now())
       this.#askedAt.set(lane, now())
       this.#failures.delete(lane)
@@ -141,6 +154,18 @@ export class Lanes {
     } finally {
       this.#asking.delete(lane)
     }
+  }
+
+  #see(now: number): void {
+    if (now < this.#latestMs - CLOCK_SKEW_MS) {
+      this.#twiceFromMs = Math.min(this.#twiceFromMs, now)
+      this.#twiceToMs = this.#latestMs
+    }
+    this.#latestMs = Math.max(this.#latestMs, now)
+  }
+
+  #isTwice(atMs: number): boolean {
+    return atMs >= this.#twiceFromMs && atMs <= this.#twiceToMs
   }
 
   /** What was to be asked stays to be asked; the wait doubles up to a lease. */
@@ -165,6 +190,11 @@ export class Lanes {
     return Math.min(heardAt + LIMITS.leaseMs, (this.#askedAt.get(lane) ?? heardAt) + LIMITS.laneCheckMs)
   }
 }
+
+const CLOCK_SKEW_MS = 1_000
+
+/** Whether a time to ask has come. One that lies farther ahead than any wait is of a clock that was set back. */
+const isReached = (atMs: number, now: number): boolean => atMs <= now || atMs > now + LIMITS.laneCheckMs + CLOCK_SKEW_MS
 
 /** What hangs must not keep a lane from being asked again. */
 const within = async <T>(ms: number, answer: Promise<T>): Promise<T> => {

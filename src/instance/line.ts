@@ -31,7 +31,11 @@ export const openOnLine = async (
     return taken
   }
   const waitMs = Math.min(call.waitMs, call.deadlineS * 1000)
-  const opening = (await turn.within(waitMs)) ?? (await giveUp(engine, parts, id))
+  const begun = await turn.within(waitMs)
+  // Ended while it waited, by a budget, its deadline or somebody's cancel: that is what its caller is told.
+  const ended = begun ? null : callEnded(parts, id)
+  if (ended?.next === 'end' && ended.fault) return { ok: false, fault: ended.fault }
+  const opening = begun ?? (await giveUp(engine, parts, id))
   if (opening) return ok(opening)
   return refuse('rate_limited', 'The limits of this instance let no call begin in time.', {
     retryAfterMs: retryAfterOf(parts, call, systemAmbient.now()),
@@ -43,7 +47,7 @@ export const closeOnLine = async (engine: Engine, parts: Parts, ref: AttemptRef,
   // Waited for before it can begin: a fallback may begin in the transaction that ends the attempt before it.
   const turn = parts.foreground.expect(ref.job)
   await engine
-    .apply(() => endCall(parts, ref, end))
+    .apply(() => (isAhead(parts, ref) ? parts.scheduler.reopen(ref.job) : endCall(parts, ref, end)))
     .catch((error: unknown) => {
       turn.tell(null)
       throw error
@@ -61,6 +65,12 @@ export const closeOnLine = async (engine: Engine, parts: Parts, ref: AttemptRef,
 /** Calls that were answered: nobody waits for what follows, and nothing does. */
 export const settleOnLine = async (engine: Engine, parts: Parts, settlements: readonly Settlement[]): Promise<void> => {
   await Promise.all(settlements.map(({ ref, end }) => engine.apply(() => endCall(parts, ref, end))))
+}
+
+/** The close was heard before, and what it was answered with was not: the attempt that followed waits for its Worker. */
+const isAhead = (parts: Parts, { job, attempt }: AttemptRef): boolean => {
+  const row = parts.jobs.findRunning(job)
+  return row !== null && row.foreground === 1 && row.attempt === attempt + 1
 }
 
 /** Nobody waits for the call any more; where its attempt began in this very moment, it is answered all the same. */

@@ -211,6 +211,7 @@ export const reloadParts = (parts: Parts): void => {
   parts.books.reload(parts.jobs, parts.events, parts.admin)
   parts.accounts.reload()
   parts.replays.reload()
+  parts.scheduler.reload()
 }
 
 export const saveIdentity = (admin: AdminStore, identity: Identity): void =>

@@ -116,8 +116,11 @@ export class Replays {
     const found = this.#letters.oldest(queryOf(JSON.parse(row.filter) as DeadLetterFilter, row.project), span, count)
     const done = { replayed: 0, failed: 0 }
     let reached = after
+    let unreadable = 0
     for (const id of found.ids) {
-      const job = this.#jobs.find(id)
+      const job = this.#jobs.findReadable(id)
+      // Damaged, or of a newer version: it stays a dead letter, and keeps no other from running.
+      if (!job) unreadable += 1
       // A clock that was set back could bring a job here twice.
       if (!job || job.ended_at_ms === null || job.replayed_by === row.id) continue
       const readmitted = this.#deadLetters.readmit(job, row.id)
@@ -128,7 +131,10 @@ export class Replays {
       }
       reached = { atMs: job.ended_at_ms, id }
       done[readmitted.ok ? 'replayed' : 'failed'] += 1
+      done.failed += unreadable
+      unreadable = 0
     }
+    done.failed += unreadable
     this.#store.advance(row.id, found.next ?? reached, done, now + (found.ids.length === 0 ? 0 : everyMs))
     if (found.next === null) this.#store.end(row.id, 'completed', now)
   }

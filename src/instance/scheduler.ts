@@ -2,7 +2,7 @@ import { type Fault, fault } from '../contract/fault.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { AttemptEnd, AttemptRef, RateHint } from '../contract/rpc.ts'
 import { tokensByKind, type Usage } from '../contract/usage.ts'
-import { chargeTokens } from '../core/admission.ts'
+import { chargeTokens, returnTokens } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
 import { projectOf } from '../core/ledger.ts'
@@ -11,11 +11,12 @@ import type { Alternative } from '../core/outcome.ts'
 import { writeResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
-import { candidatesFor, hasRoomBeside, providerReadyAt, usableCredentials } from './availability.ts'
+import { candidatesFor, hasRoomBeside, usableCredentials } from './availability.ts'
 import { Credentials } from './credentials.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-rows.ts'
 import { logUnreadable } from './log.ts'
+import { Reroutes } from './reroutes.ts'
 import { isStandIn } from './stand-in.ts'
 import { textCandidatesOf } from './text-candidates.ts'
 import { toldOf } from './told.ts'
@@ -32,8 +33,9 @@ export class Scheduler {
   readonly #dispatcher: Dispatcher
   readonly #verdicts: Verdicts
   readonly credentials: Credentials
-  /** Per failed provider, up to which tag of each queue its waiting jobs were offered to other models. */
-  readonly #offered = new Map<string, Map<string, { tag: number; id: string }>>()
+  readonly #reroutes: Reroutes
+  /** When the last turn was. */
+  #latestMs = 0
 
   constructor(desk: Desk) {
     this.#desk = desk
@@ -43,6 +45,14 @@ export class Scheduler {
     )
     this.#dispatcher = new Dispatcher(desk, this.#transitions, this.credentials)
     this.#verdicts = new Verdicts(desk, this.credentials)
+    this.#reroutes = new Reroutes(desk, this.#transitions, (row, now) =>
+      this.#alternatives(row, new Set([row.model]), now),
+    )
+  }
+
+  /** A transaction was rolled back: what was offered in it was not. */
+  reload(): void {
+    this.#reroutes.reload()
   }
 
   takeEffects(): Effects {
@@ -91,6 +101,14 @@ export class Scheduler {
     this.#transitions.apply(jobs.find(row.id) ?? row, { type: 'cancel' }, {}, null, end.costMicros)
   }
 
+  /** Hands out once more the attempt on the line that runs: whoever was to drive it never heard of it. */
+  reopen(job: string): void {
+    const row = this.#desk.jobs.findRunning(job)
+    const last = this.#desk.jobs.attempts(job).at(-1)
+    const credential = row && last ? this.credentials.findOwner(row.provider, last.credential) : null
+    if (row && credential) this.#dispatcher.reopen(row, credential)
+  }
+
   /** A Worker was silent for a lease: nobody can say what became of its attempt. */
   loseOnLine(job: string): void {
     const row = this.#desk.jobs.findReadable(job)
@@ -107,7 +125,10 @@ export class Scheduler {
     const credential = jobs.attempts(row.id).at(-1)?.credential ?? null
     const own = credential === null ? [] : [books.credentialLimiter(row.provider, credential)]
     for (const limiter of [...books.limiters(row.model), ...own]) {
-      const load = chargeTokens(limiter, surplus, ambient.now())
+      const load =
+        surplus < 0
+          ? returnTokens(limiter.load, books.giveBack(row.id, limiter.name, -surplus))
+          : chargeTokens(limiter, surplus, ambient.now())
       if (load === limiter.load) continue
       books.setLoad(limiter.name, load)
       admin.saveLimiter(limiter.name, load)
@@ -153,14 +174,17 @@ export class Scheduler {
   turn(): number | null {
     const { jobs, books, accounts, ambient } = this.#desk
     const now = ambient.now()
-    for (const row of jobs.due(now)) this.#transitions.apply(row, { type: 'due' })
+    if (now < this.#latestMs - CLOCK_SKEW_MS) jobs.setBack(this.#latestMs - now)
+    this.#latestMs = now
+    const due = jobs.due(now)
+    for (const row of due) this.#transitions.apply(row, { type: 'due' })
     for (const row of jobs.overdue(now)) this.#transitions.apply(row, { type: 'deadline' })
-    const budgetAt = accounts.lines.wake(accounts, jobs, this.#transitions, now)
-    let wakeAt = earliest(budgetAt, jobs.nextDue(), jobs.nextDeadline(), this.credentials.turn(now))
-    for (const provider of books.setups.keys()) {
-      wakeAt = earliest(wakeAt, this.#offer(provider, now))
-    }
+    let wakeAt = earliest(accounts.lines.wake(accounts, jobs, this.#transitions, now), this.credentials.turn(now))
+    for (const { id } of due) this.#reroutes.comeLate(id, now)
+    for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#reroutes.offer(provider, now))
     for (const provider of books.setups.keys()) wakeAt = earliest(wakeAt, this.#dispatcher.claim(provider, now))
+    // Asked last: who was to begin may have been put off.
+    wakeAt = earliest(wakeAt, accounts.lines.nextWindow(accounts, now), jobs.nextDue(), jobs.nextDeadline())
     jobs.careful = false
     for (const { scope, data } of accounts.flush()) {
       this.#transitions.announce('budget.alert', data, '', projectOf(scope))
@@ -292,38 +316,6 @@ export class Scheduler {
     return rankCandidates(candidates, prefer, now).flatMap(({ model, readyAtMs }) =>
       readyAtMs === null ? [] : [{ model, readyAtMs }],
     )
-  }
-
-  /** While a provider cannot be called, its waiting jobs are offered once to the other models they allow, in bounded steps. */
-  #offer(provider: string, now: number): number | null {
-    const { books, jobs } = this.#desk
-    const queues = books.ready(provider)
-    const readyAtMs = queues.size === 0 ? now : providerReadyAt(books, provider, now)
-    if (readyAtMs !== null && readyAtMs <= now + LIMITS.breakerOpenMs / 2) {
-      this.#offered.delete(provider)
-      return null
-    }
-    const offered = this.#offered.get(provider) ?? new Map<string, { tag: number; id: string }>()
-    this.#offered.set(provider, offered)
-    for (const [model, priorities] of queues) {
-      for (const priority of [...priorities.keys()]) {
-        const key = `${model} ${priority}`
-        const rows = jobs.heads(model, priority, LIMITS.reroutesPerTurn, offered.get(key) ?? null)
-        for (const row of rows) this.#offerJob(row, now)
-        const last = rows.at(-1)
-        if (last) offered.set(key, { tag: last.tag, id: last.id })
-        if (rows.length === LIMITS.reroutesPerTurn) return now
-      }
-    }
-    return null
-  }
-
-  #offerJob(row: JobRow, now: number): void {
-    if (row.resume !== null) return
-    const [other] = this.#alternatives(row, new Set([row.model]), now)
-    if (!other || other.readyAtMs > now) return
-    const why = fault('provider_unavailable', `The provider "${row.provider}" cannot be called now.`)
-    this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
   }
 }
 

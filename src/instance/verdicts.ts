@@ -1,4 +1,4 @@
-import type { Fault } from '../contract/fault.ts'
+import type { AttemptFaultCode, Fault } from '../contract/fault.ts'
 import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { initialLoad, type Limiter, type LimiterLoad, pause, relax, slow } from '../core/admission.ts'
 import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
@@ -29,7 +29,7 @@ export class Verdicts {
   /** Called while the job still counts as running; `attempt` is the one that ended. */
   learn(row: JobRow, end: AttemptEnd, attempt: AttemptRow | null): void {
     const code = end.fault ? attemptCode(end.fault) : null
-    const meaning = code === null ? 'no' : FAULT_TABLE[code].breaker
+    const meaning = code === null ? 'no' : SILENT.has(code) ? 'silent' : FAULT_TABLE[code].breaker
     const used = attempt?.credential ?? null
     if (used !== null) this.#credentials.ended(row.provider, used, code, end.costMicros)
     this.#limits(row, used, end.fault, meaning === 'slows')
@@ -99,7 +99,7 @@ export class Verdicts {
   #breakers(
     provider: string,
     credential: CredentialRow | null,
-    meaning: (typeof FAULT_TABLE)['canceled']['breaker'],
+    meaning: (typeof FAULT_TABLE)['canceled']['breaker'] | 'silent',
   ): void {
     const { books } = this.#desk
     const ofProvider = books.limiter(provider)
@@ -142,14 +142,31 @@ export class Verdicts {
   /** Kept in memory and written now and then: losing the last seconds of it changes no promise. */
   #remember(model: string, succeeded: boolean, durationMs: number): void {
     const { books, admin, ambient } = this.#desk
-    books.records.set(model, recordRun(books.record(model), succeeded, durationMs))
+    const record = recordRun(books.record(model), succeeded, durationMs)
+    // Models of one's own servers have any name: those used last are remembered.
+    books.records.delete(model)
+    books.records.set(model, record)
     this.#unwritten.add(model)
+    for (const oldest of books.records.keys()) {
+      if (books.records.size <= LIMITS.modelsRemembered) break
+      books.records.delete(oldest)
+      this.#unwritten.delete(oldest)
+      admin.deleteTrackRecord(oldest)
+    }
     if (ambient.now() - this.#flushedAtMs < LIMITS.trackRecordFlushMs) return
     this.#flushedAtMs = ambient.now()
     for (const name of this.#unwritten) admin.saveTrackRecord(name, books.record(name))
     this.#unwritten.clear()
   }
 }
+
+/** Ends that say nothing of the provider: it may never have been called, or was not waited for. */
+const SILENT: ReadonlySet<AttemptFaultCode> = new Set([
+  'canceled',
+  'deadline_exceeded',
+  'no_provider',
+  'budget_exceeded',
+])
 
 const isQuiet = (breaker: Breaker): boolean => breaker.state === 'closed' && breaker.failures === 0
 

@@ -48,6 +48,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   /** Secrets as they are sealed now, where the Instance said so: an assignment that set out before arrives with an older seal. */
   readonly #secrets = new Map<string, CredentialSecret>()
   readonly #alarm: AlarmClock
+  /** The latest time seen. */
+  #latestMs = 0
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -132,7 +134,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   // ------------------------------------------------------------------------------------------------- private
 
   #takeUpDue(): void {
-    const now = Date.now()
+    const now = this.#now()
     for (const [ref, dueAtMs] of this.#parked) {
       const kept = dueAtMs <= now ? this.#store.find(readRef(ref)) : null
       if (kept) this.#begin(kept.assignment, kept.resume)
@@ -218,6 +220,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       return
     }
     this.#keep(actor, step.resume, step.dueAtMs)
+    this.#now()
     this.#parked.set(refText(assignment), step.dueAtMs)
     this.#setAlarm()
   }
@@ -266,6 +269,15 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     else this.#forgetNow(report)
   }
 
+  /** Where the clock was set back, what is parked keeps what was left of its wait. */
+  #now(): number {
+    const now = Date.now()
+    const backMs = this.#latestMs - now
+    if (backMs > CLOCK_SKEW_MS) for (const [ref, dueAtMs] of this.#parked) this.#parked.set(ref, dueAtMs - backMs)
+    this.#latestMs = backMs > CLOCK_SKEW_MS ? now : Math.max(this.#latestMs, now)
+    return now
+  }
+
   /** Rings for the next poll. */
   #setAlarm(): void {
     let next: number | null = null
@@ -273,6 +285,9 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#alarm.wake(next)
   }
 }
+
+/** A clock may jump by this much without being set back. */
+const CLOCK_SKEW_MS = 1_000
 
 const readRef = (text: string): AttemptRef => {
   const [job = '', attempt = '0'] = text.split('/')

@@ -58,7 +58,10 @@ describe('the end of a queue', () => {
           } else if (kind === 'leave') {
             queue.delete(keyOf(one))
             tail.left(one)
-          } else if (queue.has(keyOf(one)) && behind(one) === 0) tail.sawLast(one)
+          } else {
+            const last = queue.get([...queue.keys()].sort().at(-1) ?? '')
+            if (last) tail.sawLast(last)
+          }
           for (const other of queue.values()) {
             const known = tail.behind(other)
             if (known === null) continue
