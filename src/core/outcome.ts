@@ -8,7 +8,8 @@ import { LIMITS } from '../limits.ts'
 
 type Retry = 'no' | 'next_credential' | 'backoff' | 'after_reset' | 'once' | 'if_repeatable' | 'store_again'
 type Fallback = 'no' | 'yes' | 'if_sooner' | 'if_repeatable' | 'if_asked'
-type Breaker = 'no' | 'slows' | 'counts' | 'opens' | 'disables'
+/** `good`: the provider answered properly; `silent`: it may never have been called, or was not waited for. */
+type Breaker = 'good' | 'silent' | 'slows' | 'counts' | 'opens' | 'disables'
 
 export const FAULT_TABLE: Record<
   AttemptFaultCode,
@@ -21,13 +22,13 @@ export const FAULT_TABLE: Record<
   provider_timeout: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
   outcome_unknown: { retry: 'if_repeatable', fallback: 'if_repeatable', breaker: 'counts', bought: 'unknown' },
   provider_protocol_error: { retry: 'once', fallback: 'yes', breaker: 'counts', bought: 'unknown' },
-  provider_rejected: { retry: 'no', fallback: 'yes', breaker: 'no', bought: 'nothing' },
-  content_rejected: { retry: 'no', fallback: 'if_asked', breaker: 'no', bought: 'unknown' },
-  artifact_failed: { retry: 'store_again', fallback: 'no', breaker: 'no', bought: 'unknown' },
-  deadline_exceeded: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'unknown' },
-  canceled: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'unknown' },
-  budget_exceeded: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'nothing' },
-  no_provider: { retry: 'no', fallback: 'no', breaker: 'no', bought: 'nothing' },
+  provider_rejected: { retry: 'no', fallback: 'yes', breaker: 'good', bought: 'nothing' },
+  content_rejected: { retry: 'no', fallback: 'if_asked', breaker: 'good', bought: 'unknown' },
+  artifact_failed: { retry: 'store_again', fallback: 'no', breaker: 'good', bought: 'unknown' },
+  deadline_exceeded: { retry: 'no', fallback: 'no', breaker: 'silent', bought: 'unknown' },
+  canceled: { retry: 'no', fallback: 'no', breaker: 'silent', bought: 'unknown' },
+  budget_exceeded: { retry: 'no', fallback: 'no', breaker: 'silent', bought: 'nothing' },
+  no_provider: { retry: 'no', fallback: 'no', breaker: 'silent', bought: 'nothing' },
 }
 
 /** What the decision needs to know of a job. Times in ms since the epoch. */

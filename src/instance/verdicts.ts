@@ -1,4 +1,4 @@
-import type { AttemptFaultCode, Fault } from '../contract/fault.ts'
+import type { Fault } from '../contract/fault.ts'
 import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
 import { initialLoad, type Limiter, type LimiterLoad, pause, relax, slow } from '../core/admission.ts'
 import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
@@ -29,7 +29,7 @@ export class Verdicts {
   /** Called while the job still counts as running; `attempt` is the one that ended. */
   learn(row: JobRow, end: AttemptEnd, attempt: AttemptRow | null): void {
     const code = end.fault ? attemptCode(end.fault) : null
-    const meaning = code === null ? 'no' : SILENT.has(code) ? 'silent' : FAULT_TABLE[code].breaker
+    const meaning = code === null ? 'good' : FAULT_TABLE[code].breaker
     const used = attempt?.credential ?? null
     if (used !== null) this.#credentials.ended(row.provider, used, code, end.costMicros)
     this.#limits(row, used, end.fault, meaning === 'slows')
@@ -99,16 +99,16 @@ export class Verdicts {
   #breakers(
     provider: string,
     credential: CredentialRow | null,
-    meaning: (typeof FAULT_TABLE)['canceled']['breaker'] | 'silent',
+    meaning: (typeof FAULT_TABLE)['canceled']['breaker'],
   ): void {
     const { books } = this.#desk
     const ofProvider = books.limiter(provider)
     const ofCredential = credential === null ? null : this.#nameOf(credential)
     if (meaning === 'counts') this.#step(ofProvider, 'failure')
-    else if (meaning === 'no') this.#step(ofProvider, 'success')
+    else if (meaning === 'good') this.#step(ofProvider, 'success')
     if (ofCredential === null) return
     if (meaning === 'opens') this.#step(ofCredential, 'trip')
-    else if (meaning === 'no') this.#step(ofCredential, 'success')
+    else if (meaning === 'good') this.#step(ofCredential, 'success')
   }
 
   #step(name: string, event: BreakerEvent): void {
@@ -159,14 +159,6 @@ export class Verdicts {
     this.#unwritten.clear()
   }
 }
-
-/** Ends that say nothing of the provider: it may never have been called, or was not waited for. */
-const SILENT: ReadonlySet<AttemptFaultCode> = new Set([
-  'canceled',
-  'deadline_exceeded',
-  'no_provider',
-  'budget_exceeded',
-])
 
 const isQuiet = (breaker: Breaker): boolean => breaker.state === 'closed' && breaker.failures === 0
 

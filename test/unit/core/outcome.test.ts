@@ -250,13 +250,13 @@ const BREAKER: [sentence: string, code: AttemptFaultCode, breaker: string][] = [
   ['a timeout counts', 'provider_timeout', 'counts'],
   ['an unknown outcome counts', 'outcome_unknown', 'counts'],
   ['a malformed answer counts', 'provider_protocol_error', 'counts'],
-  ['refused input is the client’s affair', 'provider_rejected', 'no'],
-  ['refused content is the client’s affair', 'content_rejected', 'no'],
-  ['a failed store is not the provider’s affair', 'artifact_failed', 'no'],
-  ['a deadline says nothing of the provider', 'deadline_exceeded', 'no'],
-  ['a cancellation says nothing of the provider', 'canceled', 'no'],
-  ['a budget says nothing of the provider', 'budget_exceeded', 'no'],
-  ['a missing provider has no breaker', 'no_provider', 'no'],
+  ['refused input is the client’s affair', 'provider_rejected', 'good'],
+  ['refused content is the client’s affair', 'content_rejected', 'good'],
+  ['a failed store is not the provider’s affair', 'artifact_failed', 'good'],
+  ['a deadline says nothing of the provider', 'deadline_exceeded', 'silent'],
+  ['a cancellation says nothing of the provider', 'canceled', 'silent'],
+  ['a budget says nothing of the provider', 'budget_exceeded', 'silent'],
+  ['a missing provider has no breaker', 'no_provider', 'silent'],
 ]
 
 const follow = (row: Case, others: Alternative[]): void => {
