@@ -1,24 +1,22 @@
+import { abortAllDurableObjects } from 'cloudflare:test'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { fault } from '../../../src/contract/fault.ts'
-import type { CallEnd, OpenCall } from '../../../src/contract/foreground-rpc.ts'
 import type { Job } from '../../../src/contract/job.ts'
-import { type Caller, fromWire, toWire } from '../../../src/contract/rpc.ts'
+import { toWire } from '../../../src/contract/rpc.ts'
 import { usageOf } from '../../../src/contract/usage.ts'
 import { Instance } from '../../../src/instance/instance.ts'
-import { instanceStub, must, openSite, type Site } from '../support/client.ts'
+import { instanceStub, must, rowsOf, type Site } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
+import { close, DOWN, dial, END, MODEL, open, openLine } from '../support/line.ts'
 import { expectRest, ledgerOf, setBudget } from '../support/money.ts'
 
 /** Calls on the line as the Instance books them, over HTTP and over its RPC. */
 
-const MODEL = 'openai/gpt-5-mini'
 const chatOf = (more: object = {}) => ({ model: MODEL, messages: [{ role: 'user', content: 'Hello' }], ...more })
 
 let site: Site
 beforeEach(async () => {
-  site = await openSite('prod')
-  const json = { name: 'main', secret: 'sk-secret-of-the-tests-0123456789' }
-  await must(201, site.send('POST', '/providers/openai/credentials', { json }))
+  site = await openLine()
 })
 
 const providerAnswers = (status: number, body: object) =>
@@ -29,40 +27,6 @@ const COMPLETION = {
   model: 'gpt-5-mini',
   choices: [{ index: 0, message: { role: 'assistant', content: 'Hi', refusal: null }, finish_reason: 'stop' }],
   usage: { prompt_tokens: 1000, completion_tokens: 1000, total_tokens: 2000 },
-}
-
-const root: Caller = { auth: { kind: 'root' }, requestId: 'req_1' }
-const rpc = () => instanceStub('prod')
-
-const CALL: OpenCall = {
-  type: 'text.generate@1',
-  candidates: [{ model: MODEL, expected: { inputTokens: 100, outputTokens: 100 } }],
-  skipped: [],
-  prefer: null,
-  fallback: true,
-  project: null,
-  metadata: {},
-  maxCostMicros: null,
-  deadlineS: 600,
-  waitMs: 10_000,
-}
-
-const open = async (more: Partial<OpenCall> = {}) => {
-  const opened = await rpc().openCall(root, toWire({ ...CALL, ...more }))
-  if (!opened.ok) throw new Error(opened.fault.message)
-  const { job, attempt } = fromWire(opened.value.opening)
-  return { job, attempt }
-}
-
-const END: CallEnd = {
-  fault: null,
-  usage: null,
-  delivered: false,
-  abandoned: false,
-  serviceTier: null,
-  providerRequestId: null,
-  providerMs: 1,
-  rate: { requests: null, tokens: null },
 }
 
 describe('what a call cost', () => {
@@ -90,7 +54,7 @@ describe('what a call cost', () => {
     const json = { rates: { input_per_mtok: 1, output_per_mtok: 1, per_request_usd: 0.5 } }
     await must(200, site.send('PUT', '/prices/openai/gpt-5-mini', { json }))
     const unsent = { ...END, fault: fault('no_provider', 'It cannot be opened.'), usage: usageOf({}) }
-    await rpc().closeCall(await open(), toWire(unsent))
+    await close(await open(), unsent)
     await expectRest(site, { settled_usd: 0, presumed_usd: 0, attempts: 0 })
   })
 
@@ -100,7 +64,7 @@ describe('what a call cost', () => {
     const json = { name: 'main', secret: 'none-of-the-tests' }
     await must(201, site.send('POST', '/providers/vllm/credentials', { json }))
     const unsent = { ...END, fault: fault('no_provider', 'It cannot be opened.'), usage: usageOf({}) }
-    await rpc().closeCall(await open({ candidates: [ofOurs] }), toWire(unsent))
+    await close(await open({ candidates: [ofOurs] }), unsent)
     await expectRest(site, { attempts: 0, unpriced_attempts: 0 })
   })
 })
@@ -111,8 +75,8 @@ describe('calls that were answered', () => {
   test('are settled together, each once, however often that is told', async () => {
     const refs = await Promise.all(Array.from({ length: 5 }, () => open()))
     const told = toWire([...refs, ...refs].map((ref) => ({ ref, end: answered })))
-    await Promise.all([rpc().settleCalls(told), rpc().settleCalls(told)])
-    await rpc().settleCalls(told)
+    await Promise.all([instanceStub('prod').settleCalls(told), instanceStub('prod').settleCalls(told)])
+    await instanceStub('prod').settleCalls(told)
     const ledger = await ledgerOf(site)
     const one = ledger.settled_usd / 5
     expect(ledger).toMatchObject({ attempts: 5, held_usd: 0 })
@@ -143,11 +107,26 @@ describe('calls that were answered', () => {
 
 describe('a chat that failed', () => {
   test('and whose next turn does not come in time is not told that somebody canceled it', async () => {
-    const down = { ...END, fault: fault('provider_unavailable', 'It is down.'), usage: null, waitMs: 0 }
-    const next = fromWire(await rpc().closeCall(await open(), toWire(down)))
+    const next = await close(await open(), { ...DOWN, waitMs: 0 })
     expect(next).toMatchObject({ next: 'end', fault: null })
     await expectRest(site, { attempts: 0 })
   })
+
+  test.each([
+    ['', async () => {}],
+    [', with a crash between', () => abortAllDurableObjects()],
+  ])(
+    'goes on with its next attempt also where that answer was lost and is asked for again%s',
+    async (_what, between) => {
+      const first = await open()
+      const next = { next: 'attempt', opening: { job: first.job, attempt: 2 } }
+      expect(await close(first, { ...DOWN, waitMs: 2_000 })).toMatchObject(next)
+      await between()
+      expect(await close(first, { ...DOWN, waitMs: 2_000 })).toMatchObject(next)
+      expect((await site.job(first.job)).status).toBe('running')
+      expect((await ledgerOf(site)).presumed_usd).toBe(0)
+    },
+  )
 
   test('is not replayed, for nobody kept what it asked, and says so', async () => {
     providerAnswers(400, { error: { message: 'no', type: 'invalid_request_error', code: 'bad' } })
@@ -157,6 +136,32 @@ describe('a chat that failed', () => {
     const replayed = await site.send('POST', `/jobs/${job?.id}/replay`)
     expect([replayed.status, replayed.body.error.code]).toEqual([409, 'conflict'])
     expect(replayed.body.error.message).toContain('was not kept')
+  })
+})
+
+describe('a call that waits for its turn', () => {
+  const waiting = async () => {
+    await must(200, site.send('PUT', '/providers/openai', { json: { limits: { concurrency: 1 } } }))
+    const first = await open()
+    const opened = dial()
+    const [row] = await eventually('it waits', async () => {
+      const rows = await rowsOf('prod', "SELECT id FROM jobs WHERE status = 'queued'")
+      return rows.length === 1 && rows
+    })
+    return { first, opened, id: String(row?.['id']) }
+  }
+
+  test('is told that its budget has no room where that is why it ended', async () => {
+    const { first, opened } = await waiting()
+    await setBudget(site, 'instance', 0.000001)
+    await close(first, { ...END, delivered: true, usage: usageOf({ inputTokens: 1000, outputTokens: 1000 }) })
+    expect(await opened).toMatchObject({ ok: false, fault: { code: 'budget_exceeded' } })
+  })
+
+  test('is told that it was canceled where somebody did', async () => {
+    const { opened, id } = await waiting()
+    await must(200, site.send('POST', `/jobs/${id}/cancel`))
+    expect(await opened).toMatchObject({ ok: false, fault: { code: 'canceled' } })
   })
 })
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Credential, ProviderView } from '../../../src/contract/instance.ts'
 import { intervalOf } from '../../../src/core/token-bucket.ts'
 import { Lane } from '../../../src/job/lane.ts'
+import { LIMITS } from '../../../src/limits.ts'
 import {
   instanceStub,
   jobRequest,
@@ -103,7 +104,11 @@ describe('limits of a credential', () => {
     expect(provider.accepted.at(-1)?.secret).toBe(PROVIDER_SECRET)
   })
 
-  test('jobs that go on with a credential without room hold up nobody behind them, however many they are', async () => {
+  test.each([
+    5,
+    // More than one turn looks at.
+    LIMITS.claimsPerTurn + 10,
+  ])('%i jobs that go on with a credential without room hold up nobody behind them', async (many) => {
     const clock = movableClock()
     const now = clock.freeze()
     await site.send('PUT', '/providers/ideogram', { json: { limits: { concurrency: 2 } } })
@@ -111,7 +116,7 @@ describe('limits of a credential', () => {
     await site.ended((await site.begin()).id)
     await addSecond()
     const later = { not_before: new Date(now + 1_000).toISOString() }
-    const bound = await Promise.all(Array.from({ length: 5 }, () => site.begin(later)))
+    const bound = await Promise.all(Array.from({ length: many }, () => site.begin(later)))
     // As an attempt with that credential leaves them that has begun something at the provider.
     const waiting = "FROM jobs WHERE status = 'scheduled'"
     await rowsOf(

@@ -119,3 +119,10 @@ describe('a lane that reports without end', () => {
     }
   })
 })
+
+test('a lane that falls silent is asked after a lease also where the clock was set back meanwhile', () => {
+  const { clock, lanes } = restarted(laneOf(), [])
+  lanes.heard(0, clock.now)
+  clock.now += LIMITS.leaseMs - 1_800_000
+  expect(lanes.silent(LOADS, clock.now)).toEqual([0])
+})

@@ -1,9 +1,14 @@
 import { expect, test } from 'vitest'
+import { fault } from '../../../src/contract/fault.ts'
+import type { CallEnd } from '../../../src/contract/foreground-rpc.ts'
+import type { ProviderView } from '../../../src/contract/instance.ts'
 import type { Job } from '../../../src/contract/job.ts'
+import { usageOf } from '../../../src/contract/usage.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { openSite } from '../support/client.ts'
 import { eventually, movableClock, pause } from '../support/clock.ts'
 import { failing, fakeIdeogram } from '../support/fake-ideogram.ts'
+import { close, DOWN, END, open, openLine } from '../support/line.ts'
 
 test('a job canceled beside the probe of a half-open breaker lets no second probe out', async () => {
   const clock = movableClock()
@@ -38,4 +43,25 @@ test('a job canceled beside the probe of a half-open breaker lets no second prob
   await site.send<Job>('POST', `/jobs/${probe.id}/cancel`)
   expect((await site.ended(next.id)).status).toBe('succeeded')
   gate.open = true
+})
+
+/** Part of an answer has gone out: no other attempt may follow. */
+const LAST = { delivered: true }
+
+test.each<[string, Partial<CallEnd>]>([
+  ['that its client left before it was sent', { fault: fault('canceled', 'x'), abandoned: true, usage: usageOf({}) }],
+  ['for which no credential could be opened', { fault: fault('no_provider', 'x'), usage: usageOf({}) }],
+  ['that had no answer by its deadline', { fault: fault('deadline_exceeded', 'x') }],
+])('a probe %s does not show that the provider is well again: the next call probes', async (_what, end) => {
+  const clock = movableClock()
+  clock.freeze()
+  const site = await openLine()
+  const state = async () => (await site.send<ProviderView>('GET', '/providers/openai')).body.breaker.state
+  for (let i = 0; i < LIMITS.breakerFailures; i += 1) await close(await open(), { ...DOWN, ...LAST })
+  expect(await state()).toBe('open')
+  clock.advance(LIMITS.breakerOpenMs)
+  await close(await open(), { ...END, ...LAST, ...end })
+  expect(await state()).toBe('half_open')
+  await close(await open(), { ...END, ...LAST, usage: usageOf({ inputTokens: 1, outputTokens: 1 }) })
+  expect(await state()).toBe('closed')
 })

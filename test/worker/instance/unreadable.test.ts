@@ -1,8 +1,11 @@
-import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
+import { evictDurableObject } from 'cloudflare:test'
 import { beforeEach, expect, test, vi } from 'vitest'
-import { instanceStub, openSite, rowsOf, type Site } from '../support/client.ts'
+import type { Replay } from '../../../src/contract/dead-letter.ts'
+import { exec, ring } from '../support/actor.ts'
+import { instanceStub, must, openSite, rowsOf, type Site } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
+import { failJobs } from '../support/letters.ts'
 
 /** Rows that this version cannot read: of a newer one, after a rollback, or damaged. */
 
@@ -13,9 +16,6 @@ beforeEach(async () => {
   site = await openSite('prod', { limits: { concurrency: 1 } })
 })
 
-const exec = (query: string) =>
-  runInDurableObject(instanceStub('prod'), (_instance, { storage }) => void storage.sql.exec(query))
-const ring = () => runDurableObjectAlarm(instanceStub('prod'))
 test.each([
   ['a type that only a newer version knows', "type = 'image.dream@9'", 'type'],
   ['damaged wishes', `wishes = '{"models":["a lighthouse'`, 'wishes'],
@@ -113,4 +113,22 @@ test('an attempt whose row cannot be read does not keep its job from ending', as
     VALUES ('${job.id}', 0, 'ideogram/ideogram-3', 'main', 'x', 0, 'exploded')`)
   provider.release('generate')
   expect((await site.ended(job.id)).status).toBe('succeeded')
+})
+
+test('a dead letter of damaged input stays one when all are replayed, and stops no other job', async () => {
+  const clock = movableClock()
+  const [readable, damaged] = await failJobs(site, provider, 2)
+  await exec(`UPDATE jobs SET input = '{"prompt' WHERE id = '${damaged?.id}'`)
+  clock.freeze()
+  const request = { json: { rate_per_minute: 60 } }
+  const { body } = await must(202, site.send<Replay>('POST', '/dead-letters/replay', request))
+  // The damaged one is the second, and its turn comes with the next second.
+  clock.advance(1_000)
+  await ring()
+  expect((await site.ended((await site.begin()).id)).status).toBe('succeeded')
+  expect((await site.ended(readable?.id ?? '')).status).toBe('succeeded')
+  clock.advance(1_000)
+  await ring()
+  const replay = await site.send<Replay>('GET', `/dead-letters/replays/${body.id}`)
+  expect(replay.body).toMatchObject({ status: 'completed', matched: 2, replayed: 1, failed_to_replay: 1 })
 })
