@@ -146,12 +146,13 @@ export class Books {
   configure(admin: AdminStore): void {
     this.#configure(admin)
     // A model's limiter may be new, or may not have been there when a job of it ended.
-    const running = this.#jobs?.running() ?? []
+    const running = new Map<string, number>()
+    for (const { model } of this.#jobs?.running() ?? []) running.set(model, (running.get(model) ?? 0) + 1)
     for (const { id, models } of this.setups.values()) {
       for (const model of Object.keys(models)) {
         const name = this.modelLimiter(id, model)
-        const count = running.filter((row) => row.model === `${id}/${model}`).length
-        this.setLoad(name, { ...(this.#loads.get(name) ?? initialLoad()), running: count })
+        const load = this.#loads.get(name) ?? initialLoad()
+        this.setLoad(name, { ...load, running: running.get(`${id}/${model}`) ?? 0 })
       }
     }
   }

@@ -16,6 +16,9 @@ import { WaitingLines } from './waiting-lines.ts'
 /** Waiting jobs read in one query. */
 const ROWS_AT_ONCE = 64
 
+/** Jobs looked at in a turn before those that only wait for their own credential step aside. */
+const CROWDED = 64
+
 /** Whom a job that cannot start now holds up: nobody else, all jobs of its model, or all of its provider. */
 type Started =
   | { started: true }
@@ -58,7 +61,7 @@ export class Dispatcher {
       const row = lines.first(priority)
       // Other classes may still have some.
       if (!row) continue
-      const outcome = this.#start(row, now)
+      const outcome = this.#start(row, now, looked >= CROWDED)
       if (outcome.started) {
         moved = true
         serveJob(books.order(provider), row.priority, row.tag)
@@ -81,7 +84,8 @@ export class Dispatcher {
     return limiter ? slotsOf(limiter) - limiter.load.running : 0
   }
 
-  #start(row: JobRow, now: number): Started {
+  /** `isCrowded`: many were looked at in this turn and stay. */
+  #start(row: JobRow, now: number, isCrowded = false): Started {
     const { books, admin, jobs, ambient } = this.#desk
     if (row.foreground === 1 && !this.#desk.isWaitedFor(row.id)) {
       // Whoever waited on the line is gone, with an earlier process of ours.
@@ -93,9 +97,9 @@ export class Dispatcher {
     const picked = owner
       ? pickOwner(books, owner, row.tokens, now)
       : pickCredential(books, row.provider, row.tokens, now, ambient.random())
-    if (owner && !picked.credential && picked.untilMs !== null) {
-      // It steps aside until then: many of its kind would hide who stands behind them.
-      const dueAtMs = Math.ceil(picked.untilMs)
+    if (owner && !picked.credential && picked.untilMs !== null && isCrowded) {
+      // It steps aside for a while: many of its kind would hide who stands behind them.
+      const dueAtMs = Math.min(Math.ceil(picked.untilMs), now + LIMITS.leaseMs)
       const hasLeft = this.#transitions.apply(row, { type: 'postponed', dueAtMs })
       return { started: false, holdsUp: 'nobody', untilMs: dueAtMs, ...(hasLeft ? { hasLeft } : {}) }
     }

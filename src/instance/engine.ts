@@ -222,7 +222,7 @@ export class Engine {
       else this.background(parts.lanes.assign(lane, assignments, now))
     }
     for (const [lane, refs] of effects.stop) this.background(parts.lanes.stop(lane, refs))
-    const leases = earliest(parts.lanes.nextExpiry(parts.books.lanes), parts.foreground.nextExpiry())
+    const leases = earliest(parts.lanes.nextExpiry(parts.books.lanes, now), parts.foreground.nextExpiry())
     this.wake(earliest(wakeAt, leases, parts.retention.nextAtMs()))
     if (parts.lanes.silent(parts.books.lanes, now).length > 0) this.background(this.#askSilentLanes(parts))
   }
@@ -242,7 +242,7 @@ export class Engine {
       })
       if (!this.isLive(parts)) return
       if (failed) this.#logFault(parts, 'instance.lane_not_asked', failed.error)
-      this.wake(parts.lanes.nextExpiry(parts.books.lanes))
+      this.wake(parts.lanes.nextExpiry(parts.books.lanes, systemAmbient.now()))
     })
     await Promise.all(asked)
   }

@@ -90,12 +90,13 @@ export class Lanes {
   }
 
   /** When the first lease of a lane with work runs out, or the wait for a lane's answer does; or null. */
-  nextExpiry(loads: readonly number[]): number | null {
+  nextExpiry(loads: readonly number[], now: number): number | null {
     let next: number | null = null
     loads.forEach((load, lane) => {
       if (load === 0) return
       // Should the actor be evicted before the answer is there, an alarm must stand that wakes it.
-      const expiry = this.#asking.get(lane) ?? this.#expiryOf(lane)
+      // Never farther off than any wait: a clock may have been set back.
+      const expiry = Math.min(this.#asking.get(lane) ?? this.#expiryOf(lane), now + LIMITS.laneCheckMs)
       next = next === null ? expiry : Math.min(next, expiry)
     })
     return next
@@ -126,7 +127,7 @@ export class Lanes {
     const isSilent = isReached((this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs, now())
     const beganBeforeMs = unasked?.beganBeforeMs ?? (isSilent ? now() : now() - LIMITS.leaseMs)
     const refs = running
-      .filter((item) => item.startedAtMs < beganBeforeMs || item.startedAtMs > now() + CLOCK_SKEW_MS)
+      .filter((item) => item.startedAtMs < beganBeforeMs || item.startedAtMs > now() + LIMITS.clockSkewMs)
       .map(({ job, attempt }) => ({ job, attempt }))
       .filter((ref) => !this.#underway.has(refText(ref)))
     this.#asking.set(lane, now() + LIMITS.leaseMs)
@@ -157,7 +158,7 @@ export class Lanes {
   }
 
   #see(now: number): void {
-    if (now < this.#latestMs - CLOCK_SKEW_MS) {
+    if (now < this.#latestMs - LIMITS.clockSkewMs) {
       this.#twiceFromMs = Math.min(this.#twiceFromMs, now)
       this.#twiceToMs = this.#latestMs
     }
@@ -191,10 +192,9 @@ export class Lanes {
   }
 }
 
-const CLOCK_SKEW_MS = 1_000
-
 /** Whether a time to ask has come. One that lies farther ahead than any wait is of a clock that was set back. */
-const isReached = (atMs: number, now: number): boolean => atMs <= now || atMs > now + LIMITS.laneCheckMs + CLOCK_SKEW_MS
+const isReached = (atMs: number, now: number): boolean =>
+  atMs <= now || atMs > now + LIMITS.laneCheckMs + LIMITS.clockSkewMs
 
 /** What hangs must not keep a lane from being asked again. */
 const within = async <T>(ms: number, answer: Promise<T>): Promise<T> => {

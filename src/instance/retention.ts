@@ -100,7 +100,7 @@ export class Retention {
   nextAtMs(): number | null {
     const now = this.#ambient.now()
     // A clock that was set back: times noted before lie too far ahead.
-    if (now < this.#latestMs - CLOCK_SKEW_MS) this.begin()
+    if (now < this.#latestMs - LIMITS.clockSkewMs) this.begin()
     this.#latestMs = now
     if (this.isBusy) return now + LIMITS.trimRetryMs
     const atMs = earliest(...this.#timetables.map((timetable) => timetable.atMs))
@@ -142,5 +142,3 @@ export class Retention {
     }, null)
   }
 }
-
-const CLOCK_SKEW_MS = 1_000

@@ -146,7 +146,7 @@ export class Scheduler {
     const attempts = jobs.attempts(row.id)
     const startedAtMs = attempts.at(-1)?.started_at_ms ?? 0
     releaseProbes(this.#desk, row)
-    const isUndelivered = laneBornAtMs + CLOCK_SKEW_MS < startedAtMs
+    const isUndelivered = laneBornAtMs + LIMITS.clockSkewMs < startedAtMs
     const problem = isUndelivered
       ? fault('provider_unavailable', 'The attempt never reached the process that should have run it.')
       : fault('outcome_unknown', 'The process that ran the attempt ended before it could say what became of it.')
@@ -174,7 +174,7 @@ export class Scheduler {
   turn(): number | null {
     const { jobs, books, accounts, ambient } = this.#desk
     const now = ambient.now()
-    if (now < this.#latestMs - CLOCK_SKEW_MS) jobs.setBack(this.#latestMs - now)
+    if (now < this.#latestMs - LIMITS.clockSkewMs) jobs.setBack(this.#latestMs - now)
     this.#latestMs = now
     const due = jobs.due(now)
     for (const row of due) this.#transitions.apply(row, { type: 'due' })
@@ -321,9 +321,6 @@ export class Scheduler {
 
 /** Honest for a job that ran as for one that never did: its record is all that is known of it. */
 const UNREADABLE = fault('outcome_unknown', 'The record of the job cannot be read: what became of it is not known.')
-
-/** Clocks of two machines may differ by this much. */
-const CLOCK_SKEW_MS = 1_000
 
 const LEFT = fault('canceled', 'The client left before the answer was whole.')
 

@@ -273,8 +273,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   #now(): number {
     const now = Date.now()
     const backMs = this.#latestMs - now
-    if (backMs > CLOCK_SKEW_MS) for (const [ref, dueAtMs] of this.#parked) this.#parked.set(ref, dueAtMs - backMs)
-    this.#latestMs = backMs > CLOCK_SKEW_MS ? now : Math.max(this.#latestMs, now)
+    if (backMs > LIMITS.clockSkewMs) for (const [ref, dueAtMs] of this.#parked) this.#parked.set(ref, dueAtMs - backMs)
+    this.#latestMs = backMs > LIMITS.clockSkewMs ? now : Math.max(this.#latestMs, now)
     return now
   }
 
@@ -285,9 +285,6 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#alarm.wake(next)
   }
 }
-
-/** A clock may jump by this much without being set back. */
-const CLOCK_SKEW_MS = 1_000
 
 const readRef = (text: string): AttemptRef => {
   const [job = '', attempt = '0'] = text.split('/')

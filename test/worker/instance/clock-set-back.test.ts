@@ -1,8 +1,8 @@
-import { abortAllDurableObjects } from 'cloudflare:test'
+import { abortAllDurableObjects, runDurableObjectAlarm } from 'cloudflare:test'
 import { describe, expect, test } from 'vitest'
 import { LIMITS } from '../../../src/limits.ts'
 import { ring } from '../support/actor.ts'
-import { must, openSite, type Site } from '../support/client.ts'
+import { laneRows, laneStub, must, openSite, type Site } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 import { open, openLine } from '../support/line.ts'
@@ -58,5 +58,51 @@ describe('where the clock is set back', () => {
     clock.advance(LIMITS.foregroundLeaseMs + 1_000)
     await ring()
     expect((await site.job(job)).status).toBe('failed')
+  })
+
+  test('a generation under way is asked after soon', async () => {
+    const clock = movableClock()
+    fakeIdeogram()
+    const site = await openSite('prod')
+    const { id } = await site.begin({ deadline_s: 7200, input: { prompt: 'a lighthouse' } })
+    await eventually(
+      'the provider works',
+      async () => (await laneRows('prod', 'SELECT job FROM attempts')).length === 1,
+    )
+    clock.advance(-1_800_000)
+    for (let checks = 0; checks < 4; checks += 1) {
+      clock.advance(LIMITS.laneCheckMs)
+      await ring()
+      await runDurableObjectAlarm(laneStub('prod'))
+    }
+    expect((await site.ended(id)).status).toBe('succeeded')
+  })
+
+  test('a retry is made soon', async () => {
+    const clock = movableClock()
+    const provider = fakeIdeogram()
+    const site = await openSite('prod')
+    provider.next.generate.push(failing(503))
+    const { id } = await site.begin({ deadline_s: 7200, fallback: false })
+    await eventually('it waits', async () => (await site.job(id)).status === 'queued')
+    clock.advance(-1_800_000)
+    for (let waits = 0; waits < 4; waits += 1) {
+      clock.advance(LIMITS.backoffMaxMs)
+      await ring()
+    }
+    expect((await site.ended(id)).status).toBe('succeeded')
+  })
+
+  test('a job keeps the time that its client has asked for', async () => {
+    const clock = movableClock()
+    const now = clock.freeze()
+    fakeIdeogram()
+    const site = await openSite('prod')
+    const at = new Date(now + 3_600_000).toISOString()
+    const { id } = await site.begin({ not_before: at })
+    clock.advance(-1_800_000)
+    await ring()
+    await site.begin()
+    expect((await site.job(id)).queue?.estimated_start_at).toBe(at)
   })
 })

@@ -130,6 +130,12 @@ describe('limits of a credential', () => {
     await ring()
     expect((await site.ended((await site.begin()).id)).status).toBe('succeeded')
     for (const { id } of bound) expect((await site.job(id)).status).toBe('queued')
+    // Nor do they sleep on when it has room again.
+    await patch('main', { limits: { requests_per_minute: null } })
+    clock.advance(LIMITS.leaseMs)
+    await ring()
+    const begun = await Promise.all(bound.map(async ({ id }) => (await site.job(id)).status !== 'queued'))
+    expect(begun).toContain(true)
   })
 
   test('are kept over a restart of the actor', async () => {

@@ -52,7 +52,7 @@ describe('an attempt that a crash cut off in a lane that goes on reporting', () 
     const waits: number[] = []
     for (let times = 0; times < 7; times += 1) {
       await ask()
-      const next = lanes.nextExpiry(LOADS) ?? 0
+      const next = lanes.nextExpiry(LOADS, clock.now) ?? 0
       waits.push(next - clock.now)
       clock.now = next
       lanes.heard(0, clock.now)
@@ -67,11 +67,11 @@ describe('an attempt that a crash cut off in a lane that goes on reporting', () 
       const { clock, lanes, ask } = restarted(laneOf({ check: () => new Promise(() => undefined) }))
       const asked = ask()
       // Until then an alarm stands, should the actor be evicted meanwhile.
-      expect(lanes.nextExpiry(LOADS)).toBe(clock.now + LIMITS.leaseMs)
+      expect(lanes.nextExpiry(LOADS, clock.now)).toBe(clock.now + LIMITS.leaseMs)
       expect(lanes.silent(LOADS, clock.now)).toEqual([])
       await vi.advanceTimersByTimeAsync(LIMITS.laneAnswerMs)
       expect(await asked).toEqual({ error: expect.any(Error) })
-      expect(lanes.nextExpiry(LOADS)).toBe(clock.now + LIMITS.backoffBaseMs)
+      expect(lanes.nextExpiry(LOADS, clock.now)).toBe(clock.now + LIMITS.backoffBaseMs)
     } finally {
       vi.useRealTimers()
     }

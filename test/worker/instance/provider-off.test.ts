@@ -56,4 +56,19 @@ describe('while a provider is off', () => {
     await ring()
     expect((await site.job(id)).model).toBe(OTHER)
   })
+
+  test('a job that waits for it moves to the other model that it allows as soon as that has room', async () => {
+    const clock = movableClock()
+    clock.freeze()
+    const site = await openTwo({ requests_per_minute: 6 })
+    await site.begin(ONLY_OTHER)
+    await site.begin(ONLY_FIRST)
+    const { id } = await site.begin(EITHER)
+    await must(200, switchOffFirst(site))
+    for (let i = 0; i < 12; i += 1) {
+      clock.advance(10_100)
+      await ring()
+    }
+    expect((await site.job(id)).model).toBe(OTHER)
+  })
 })
