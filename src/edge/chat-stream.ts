@@ -234,12 +234,12 @@ class StreamedChat {
   }
 
   #endingOf(stream: ChatStream, end: ChatStreamEnd, delivered: boolean): Ending {
-    const { fault: failed, usage, text, serviceTier, providerMs } = end
+    const { fault: failed, usage, promptUsage, text, serviceTier, providerMs } = end
     // A model that was not heard has used what its provider says, which may be nothing.
     const estimate = delivered || text !== '' || failed?.code === 'canceled'
     return {
       fault: failed,
-      usage: usage ?? (estimate ? estimatedUsage(this.#input, text) : null),
+      usage: usage ?? (estimate ? estimatedUsage(this.#input, text, promptUsage) : null),
       delivered,
       cached: stream.cached,
       serviceTier,

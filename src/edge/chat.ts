@@ -55,9 +55,12 @@ export const inputOf = (request: ChatRequest): ChatInput => {
   return input
 }
 
-/** Counted by ourselves, where the provider gives nothing. */
-export const estimatedUsage = (input: ChatInput, text: string): Usage =>
-  usageOf({ inputTokens: promptTokensOf(input), outputTokens: tokensOf(text), estimated: true })
+/** Counted by ourselves, where the provider gives nothing; the prompt is as it told it, where it did. */
+export const estimatedUsage = (input: ChatInput, text: string, prompt: Usage | null = null): Usage => ({
+  ...(prompt ?? usageOf({ inputTokens: promptTokensOf(input) })),
+  outputTokens: tokensOf(text),
+  estimated: true,
+})
 
 /** `usage` as a client gets it, with what it cost. */
 export const usageBody = (usage: Usage, micros: number | null) => ({

@@ -41,6 +41,8 @@ export type ChatStreamEnd = {
   fault: Failed | null
   /** As far as the provider has told. */
   usage: Usage | null
+  /** Where `usage` is null: the prompt's part of it, if that was told. */
+  promptUsage?: Usage | null | undefined
   /** All that the model wrote: for an estimate where `usage` is null. */
   text: string
   finish: FinishReason | null

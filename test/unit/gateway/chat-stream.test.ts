@@ -393,6 +393,30 @@ describe('a client that leaves', () => {
     }
   })
 
+  test('is booked the prompt as the provider told it, where that came before the first text', async () => {
+    const told = (event: object) => `data: ${JSON.stringify(event)}\n\n`
+    const input = { input_tokens: 3, cache_read_input_tokens: 5_000, cache_creation_input_tokens: 400 }
+    const parts = [
+      told({ type: 'message_start', message: { id: 'msg_1', usage: { ...input, output_tokens: 1 } } }),
+      told({ type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } }),
+      told({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'Grüße from the sea' } }),
+    ]
+    const foreground = fakeForeground()
+    const more = { model: 'anthropic/claude-opus-5-5' }
+    const served = serve('stream', foreground, streaming(parts, 'hang').fetch, more)
+    const reader = (await served.response).body?.getReader()
+    await reader?.read()
+    await reader?.cancel()
+    await served.settled()
+    expect(foreground.closed[0]?.end.usage).toMatchObject({
+      inputTokens: 5_403,
+      cachedInputTokens: 5_000,
+      cacheWrite5mTokens: 400,
+      outputTokens: expect.toSatisfy((tokens: number) => tokens > 1),
+      estimated: true,
+    })
+  })
+
   test('while nothing comes stops the provider', async () => {
     const foreground = fakeForeground()
     const provider = streaming(RECORDED.slice(0, 2), 'hang')
