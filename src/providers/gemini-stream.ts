@@ -6,7 +6,7 @@ import { blockFault, endOf, indexOf, logprobsOf, type ReadParts, readParts, stat
 import { geminiEventFault, geminiProblem } from './gemini-faults.ts'
 import { callId } from './gemini-messages.ts'
 import { geminiFlavor } from './gemini-request.ts'
-import { geminiTier, geminiUsage } from './gemini-usage.ts'
+import { countOf, geminiTier, geminiUsage } from './gemini-usage.ts'
 import { faultContext, textIn } from './openai-answer.ts'
 import { recordOf } from './openai-usage.ts'
 import type { Failed } from './provider.ts'
@@ -25,6 +25,9 @@ class Decoder implements StreamDecoder {
   readonly #call: ChatCall
   #fault: Failed | null = null
   #usage: Usage | null = null
+  /** Early events may count the prompt alone, beside text. */
+  #isCounted = false
+  #hasSaid = false
   #finish: FinishReason | null = null
   /** By candidate: how many tools it has called so far. One that stands here has begun. */
   readonly #calls = new Map<number, number>()
@@ -51,7 +54,16 @@ class Decoder implements StreamDecoder {
   }
 
   finish(): StreamEnd {
-    const end = { usage: this.#usage, finish: this.#finish, serviceTier: this.#tier, id: this.#id, model: this.#model }
+    const told = this.#usage
+    const isAll = this.#isCounted || !this.#hasSaid
+    const end = {
+      usage: isAll ? told : null,
+      promptUsage: isAll || !told ? null : { ...told, outputTokens: 0, reasoningTokens: 0 },
+      finish: this.#finish,
+      serviceTier: this.#tier,
+      id: this.#id,
+      model: this.#model,
+    }
     if (this.#fault) return { fault: this.#fault, ...end }
     const isWhole = this.#finished.size >= Math.max(this.#call.input.n ?? 1, this.#calls.size)
     return { fault: isWhole ? null : faultOf('outcome_unknown', 'Gemini broke off its answer.'), ...end }
@@ -59,6 +71,7 @@ class Decoder implements StreamDecoder {
 
   #read(body: Record<string, unknown>): ChatPiece[] {
     this.#usage = geminiUsage(body['usageMetadata']) ?? this.#usage
+    this.#isCounted ||= countOf(recordOf(body['usageMetadata'])?.['candidatesTokenCount']) !== null
     this.#tier = geminiTier(body['usageMetadata']) ?? this.#tier
     this.#id ??= textIn(body['responseId'])
     this.#model ??= textIn(body['modelVersion'])
@@ -93,6 +106,7 @@ class Decoder implements StreamDecoder {
       text += textOf(read)
       finish = told ?? finish
     }
+    this.#hasSaid ||= text !== ''
     if (choices.every((choice) => isNothing(choice))) return NOTHING
     return [{ json: JSON.stringify(this.#chunk(choices)), text, finish }]
   }

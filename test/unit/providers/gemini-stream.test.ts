@@ -153,6 +153,12 @@ describe('a stream', () => {
     const { end } = readText(event({ content: { parts: [{ text: 'a' }] } }, usage))
     expect(end).toMatchObject({ fault: { code: 'outcome_unknown' }, usage: { inputTokens: 9, outputTokens: 7 } })
   })
+
+  it('that broke while the prompt alone was counted leaves what it said to be counted', () => {
+    const usage = { usageMetadata: { promptTokenCount: 9, cachedContentTokenCount: 4, totalTokenCount: 9 } }
+    const { end } = readText(event({ content: { parts: [{ text: 'a long answer' }] } }, usage))
+    expect(end).toMatchObject({ usage: null, promptUsage: { inputTokens: 9, cachedInputTokens: 4, outputTokens: 0 } })
+  })
 })
 
 describe('usage', () => {
