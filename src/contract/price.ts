@@ -209,6 +209,8 @@ export const quantitiesOf = (usage: Usage): Quantities => ({
   cache_write_1h_tokens: usage.cacheWrite1hTokens,
   input_image_tokens: usage.imageInputTokens,
   input_audio_tokens: usage.audioInputTokens,
+  ...(usage.cachedImageInputTokens ? { cached_input_image_tokens: usage.cachedImageInputTokens } : {}),
+  ...(usage.cachedAudioInputTokens ? { cached_input_audio_tokens: usage.cachedAudioInputTokens } : {}),
   output_tokens: usage.outputTokens,
   reasoning_tokens: usage.reasoningTokens,
   output_image_tokens: usage.imageOutputTokens,

@@ -18,6 +18,9 @@ export type Usage = {
   imageOutputTokens: number
   audioInputTokens: number
   audioOutputTokens: number
+  /** Of pictures and sound, what was read from a cache. Left out by older versions, and where there is none. */
+  cachedImageInputTokens?: number
+  cachedAudioInputTokens?: number
   /** True where the provider said nothing and a tokenizer counted instead. */
   estimated: boolean
 }

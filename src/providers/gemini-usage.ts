@@ -21,11 +21,22 @@ export const geminiUsage = (value: unknown): Usage | null => {
     modalityTokens(usage['promptTokensDetails'], modality) +
     modalityTokens(usage['toolUsePromptTokensDetails'], modality)
   const written = (modality: string) => modalityTokens(usage['candidatesTokensDetails'], modality)
+  const cached = Math.min(countOf(usage['cachedContentTokenCount']) ?? 0, inputTokens)
+  const images = Math.min(read('IMAGE'), inputTokens)
+  const sound = Math.min(read('AUDIO'), inputTokens - images)
+  // What does not fit beside the cached was cached itself, also where no details say so.
+  const both = cached + images + sound - inputTokens
+  const keptSound = Math.min(modalityTokens(usage['cacheTokensDetails'], 'AUDIO'), sound)
+  const keptImages = Math.max(modalityTokens(usage['cacheTokensDetails'], 'IMAGE'), both - keptSound)
+  const cachedImages = Math.min(keptImages, images, cached)
+  const cachedSound = Math.min(Math.max(keptSound, both - cachedImages), sound, cached - cachedImages)
   return usageOf({
     inputTokens,
-    cachedInputTokens: Math.min(countOf(usage['cachedContentTokenCount']) ?? 0, inputTokens),
-    imageInputTokens: Math.min(read('IMAGE'), inputTokens),
-    audioInputTokens: Math.min(read('AUDIO'), inputTokens),
+    cachedInputTokens: cached,
+    imageInputTokens: images,
+    audioInputTokens: sound,
+    ...(cachedImages > 0 ? { cachedImageInputTokens: cachedImages } : {}),
+    ...(cachedSound > 0 ? { cachedAudioInputTokens: cachedSound } : {}),
     outputTokens,
     reasoningTokens: Math.min(thoughts, outputTokens),
     imageOutputTokens: Math.min(written('IMAGE'), outputTokens),

@@ -1,6 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ChatInput } from '../../../src/contract/chat.ts'
+import { quantitiesOf } from '../../../src/contract/price.ts'
+import { costMicros } from '../../../src/core/cost.ts'
+import { priceAt } from '../../../src/core/price.ts'
+import { listedPrices } from '../../../src/prices/list.ts'
 import { geminiText } from '../../../src/providers/gemini-text.ts'
 import { geminiUsage } from '../../../src/providers/gemini-usage.ts'
 import { startGemini } from '../../emulators/gemini.ts'
@@ -208,6 +212,23 @@ describe('usage', () => {
       { imageInputTokens: 258, audioInputTokens: 32, imageOutputTokens: 1_290, audioOutputTokens: 0 },
     ],
     [
+      'of pictures that were cached',
+      {
+        promptTokenCount: 2_690,
+        cachedContentTokenCount: 2_048,
+        candidatesTokenCount: 1,
+        promptTokensDetails: [
+          { modality: 'TEXT', tokenCount: 110 },
+          { modality: 'IMAGE', tokenCount: 2_580 },
+        ],
+        cacheTokensDetails: [
+          { modality: 'TEXT', tokenCount: 48 },
+          { modality: 'IMAGE', tokenCount: 2_000 },
+        ],
+      },
+      { cachedInputTokens: 2_048, imageInputTokens: 2_580, cachedImageInputTokens: 2_000 },
+    ],
+    [
       'whose parts are larger than the whole',
       { promptTokenCount: 5, cachedContentTokenCount: 9, promptTokensDetails: [{ modality: 'IMAGE', tokenCount: 99 }] },
       { cachedInputTokens: 5, imageInputTokens: 5 },
@@ -218,5 +239,35 @@ describe('usage', () => {
     const usage = geminiUsage(told)
     if (expected === null) expect(usage).toBeNull()
     else expect(usage).toMatchObject(expected)
+  })
+
+  it('of a prompt of text, pictures and sound has a cost, however much of it was cached and whoever says so', () => {
+    const price = priceAt(listedPrices('google'), ['gemini-2.5-flash'], Date.parse('2026-11-21'))
+    if (!price) throw new Error('no price')
+    const kinds = fc.record({ TEXT: fc.nat(3_000), IMAGE: fc.nat(3_000), AUDIO: fc.nat(3_000) })
+    const details = (tokens: Record<string, number>) =>
+      Object.entries(tokens).map(([modality, tokenCount]) => ({ modality, tokenCount }))
+    const sum = (tokens: Record<string, number>) => Object.values(tokens).reduce((all, one) => all + one, 0)
+    fc.assert(
+      fc.property(kinds, kinds, fc.boolean(), (prompt, share, isTold) => {
+        const cached = {
+          TEXT: Math.min(prompt.TEXT, share.TEXT),
+          IMAGE: Math.min(prompt.IMAGE, share.IMAGE),
+          AUDIO: Math.min(prompt.AUDIO, share.AUDIO),
+        }
+        const usage = geminiUsage({
+          promptTokenCount: sum(prompt),
+          promptTokensDetails: details(prompt),
+          cachedContentTokenCount: sum(cached),
+          candidatesTokenCount: 0,
+          ...(isTold ? { cacheTokensDetails: details(cached) } : {}),
+        })
+        const cost = usage && costMicros(price, quantitiesOf(usage))
+        expect(cost).not.toBeNull()
+        if (!isTold) return
+        const fresh = 0.3 * (prompt.TEXT + prompt.IMAGE - cached.TEXT - cached.IMAGE) + (prompt.AUDIO - cached.AUDIO)
+        expect(cost).toBe(Math.round(fresh + 0.03 * (cached.TEXT + cached.IMAGE) + 0.1 * cached.AUDIO + 1e-6))
+      }),
+    )
   })
 })
