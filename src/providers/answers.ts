@@ -19,6 +19,24 @@ export const parseJson = (text: string): unknown => {
   }
 }
 
+/** The same, where numbers go on to somebody else: those with more digits than a number holds are written as they came. */
+export const parseExact = (text: string): unknown => {
+  if (!/\d{16}/.test(text)) return parseJson(text)
+  try {
+    return JSON_TEXT.parse(text, (_key, value, { source }) =>
+      Number.isInteger(value) && !Number.isSafeInteger(value) ? JSON_TEXT.rawJSON(source) : value,
+    )
+  } catch {
+    return null
+  }
+}
+
+/** Of ES2026, which the runtimes have and the types have not. */
+const JSON_TEXT = JSON as unknown as {
+  parse(text: string, reviver: (key: string, value: unknown, context: { source: string }) => unknown): unknown
+  rawJSON(source: string): object
+}
+
 /** The answer as this schema's value, or null where it is not JSON or not of that shape. */
 export const readAnswer = <Schema extends v.GenericSchema>(
   schema: Schema,

@@ -1,6 +1,6 @@
 import { textOf } from '../contract/chat.ts'
 import type { CompletionMessage, FinishReason } from '../contract/completion.ts'
-import { type Answered, faultOf, isSuccess, parseJson } from './answers.ts'
+import { type Answered, faultOf, isSuccess, parseExact } from './answers.ts'
 import { eventFault, problemOf, requestId, statusFault } from './anthropic-faults.ts'
 import { type Kept, keptContent } from './anthropic-thinking.ts'
 import { jsonToolOf } from './anthropic-tools.ts'
@@ -20,7 +20,7 @@ export const decodeChat = (call: ChatCall, answer: Answered): ChatCompleted | Fa
   if (!isSuccess(answer.status)) return statusFault(answer, context)
   const more = requestId(answer)
   if (answer.cut) return faultOf('outcome_unknown', `${NAME} took the request, but its answer was lost.`, more)
-  const body = recordOf(parseJson(answer.body))
+  const body = recordOf(parseExact(answer.body))
   if (!body) return faultOf('provider_protocol_error', `${NAME} gave an answer that is not JSON.`, more)
   if (problemOf(body) || cloudflareCode(body) !== null) return eventFault(body, context, more)
   const { content } = body

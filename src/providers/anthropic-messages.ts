@@ -7,7 +7,7 @@ import type {
   TextPart,
   ToolCall,
 } from '../contract/chat-message.ts'
-import { parseJson } from './answers.ts'
+import { parseExact } from './answers.ts'
 import { type Kept, keptBlocks } from './anthropic-thinking.ts'
 import type { ChatCard, Refusal } from './dialect.ts'
 import { recordOf } from './openai-usage.ts'
@@ -153,7 +153,7 @@ const inPlace = (kept: readonly Kept[], text: string, calls: readonly Block[]): 
 
 /** A call's arguments as an object; none at all are an empty one. Null where they are anything else. */
 const argumentsOf = ({ function: called }: ToolCall): Record<string, unknown> | null =>
-  called.arguments.trim() === '' ? {} : recordOf(parseJson(called.arguments))
+  called.arguments.trim() === '' ? {} : recordOf(parseExact(called.arguments))
 
 /** Ids of other providers in the letters that this one takes, each another: a result must find its call. */
 const callIds = (): ((id: string) => string) => {

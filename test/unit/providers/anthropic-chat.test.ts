@@ -7,7 +7,7 @@ import { viaGateway } from '../../../src/providers/cloudflare-gateway.ts'
 import type { TextProvider } from '../../../src/providers/dialect.ts'
 import { type AnthropicEmulator, startAnthropic } from '../../emulators/anthropic.ts'
 import { answers, problemWith } from '../../emulators/openai/spec.ts'
-import { chatOf, complete, inputOf, NOW_MS, stream } from './text-call.ts'
+import { chatCall, chatOf, complete, inputOf, NOW_MS, stream } from './text-call.ts'
 
 let anthropic: AnthropicEmulator
 const NEWEST = 'claude-opus-5-5'
@@ -117,6 +117,27 @@ describe('a whole answer', () => {
     ])
     const second = await answered(nextOf(asked, message))
     expect(second.content).toBe('The tools say: rain in {"city":"Rome"}; rain in {}')
+  })
+
+  it('has every digit of a long number in a call, there and back', async () => {
+    const args = '{"id":1234567890123456789,"of":[-98765432109876543210,0.5,7]}'
+    const [call] = [{ id: 'toolu_1', type: 'function' as const, function: { name: 'now', arguments: args } }]
+    const input = inputOf('again', { tools: [NOW] })
+    const block = `{"type":"tool_use","id":"toolu_1","name":"now","input":${args}}`
+    const body = `{"id":"msg_1","type":"message","content":[${block}],"stop_reason":"tool_use","usage":{"input_tokens":3}}`
+    const answer = { kind: 'answered' as const, status: 200, headers: new Headers(), body }
+    const dialect = chatOf(anthropicText)
+    expect(dialect.decode(chatCall(anthropicText, at(), input), answer)).toMatchObject({
+      completion: { choices: [{ message: { tool_calls: [call] } }] },
+      usage: { inputTokens: 3 },
+    })
+    const messages = [
+      ...input.messages,
+      { role: 'assistant' as const, content: null, tool_calls: [call] },
+      { role: 'tool' as const, tool_call_id: 'toolu_1', content: 'noon' },
+    ]
+    const { body: sent } = dialect.encode(chatCall(anthropicText, at(), { ...input, messages }))
+    expect(JSON.stringify(sent)).toContain(`"input":${args}`)
   })
 
   it.each([
