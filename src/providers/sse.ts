@@ -20,6 +20,8 @@ export const createSseReader = (): SseReader => {
   let events: SseEvent[] = []
   let overflowed = false
   let lineIsOpen = false
+  /** A line that may be a stray error: the parser drops one that comes in pieces. */
+  let stray = ''
 
   const parser = createParser({
     maxBufferSize: LIMITS.streamEventCharacters,
@@ -31,11 +33,19 @@ export const createSseReader = (): SseReader => {
     },
   })
 
-  const feed = (text: string): SseEvent[] => {
-    if (overflowed || text === '') return []
+  const feed = (part: string): SseEvent[] => {
+    if (overflowed || part === '') return []
     events = []
-    parser.feed(text)
-    lineIsOpen = !text.endsWith('\n')
+    const cut = Math.max(part.lastIndexOf('\n'), part.lastIndexOf('\r')) + 1
+    const goesOn = cut === 0 && stray === '' && lineIsOpen
+    const whole = goesOn ? part : cut === 0 ? '' : stray + part.slice(0, cut)
+    const line = goesOn ? '' : cut === 0 ? stray + part : part.slice(cut)
+    const isStray = (cut === 0 && stray.length > 'error:'.length) || STRAY.test(line.slice(0, 'error:'.length))
+    stray = isStray ? line : ''
+    lineIsOpen = !part.endsWith('\n')
+    overflowed = stray.length > LIMITS.streamEventCharacters
+    const text = isStray ? whole : whole + line
+    if (text !== '' && !overflowed) parser.feed(text)
     return events
   }
 
@@ -54,6 +64,8 @@ export const createSseReader = (): SseReader => {
 }
 
 const STREAM = { stream: true } as const
+/** How a line of `strayError` begins, as far as it is there. */
+const STRAY = /^(?:\{|e(?:r(?:r(?:or?)?)?)?(?:$|:))/
 
 /** llama.cpp has sent errors as a field of their own, `error: {…}`, and gateways as a bare line of JSON. */
 const strayError = (error: ParseError): string | null => {

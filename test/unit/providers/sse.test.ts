@@ -49,7 +49,11 @@ describe('an event stream', () => {
   it.each(['error: {"code":500}\n\n', '{"error":{"message":"no"}}\n\n'])(
     'finds an error outside of data: %s',
     (text) => {
-      expect(readAll([bytesOf('data: x\n\n'), bytesOf(text)])[1]).toMatchObject({ event: 'error' })
+      const [, error] = readAll([bytesOf('data: x\n\n'), bytesOf(text)])
+      expect(error).toMatchObject({ event: 'error' })
+      for (const bytes of [bytesOf(`data: x\n\n${text}`), bytesOf(`data: x\r\n\r\n${text.trimEnd()}`)])
+        for (let at = 0; at <= bytes.length; at += 1)
+          expect(readAll([bytes.subarray(0, at), bytes.subarray(at)])[1], String(at)).toEqual(error)
     },
   )
 
