@@ -10,6 +10,7 @@ import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import { toBase64 } from '../storage/digest.ts'
 import { type Context, instanceOf, Refused } from './context.ts'
+import { repeatHeader } from './line-call.ts'
 import { artifactUrl } from './present.ts'
 import { quotaHeaders } from './quota-headers.ts'
 import { json, unwrap } from './respond.ts'
@@ -23,7 +24,7 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
   context.waitUntil(work.catch(() => {}))
   const { record, quotas } = await work
   const { output } = record
-  if (record.status !== 'succeeded' || output === null || !('images' in output)) throw new Refused(whyNot(record))
+  if (record.status !== 'succeeded' || output === null || !('images' in output)) throw refusedFor(record, quotas)
   const { images } = output
   const inline = wantsInline(request, images)
   const data: ImageList['data'] = []
@@ -118,12 +119,19 @@ const inTheirWords = (problem: Fault): Fault =>
     ? problem
     : { ...problem, param: THEIR_FIELDS[problem.param] ?? problem.param.replace(/^input\./, '') }
 
-const whyNot = ({ error, id }: JobRecord) =>
-  fault(error?.code ?? 'canceled', error?.message ?? 'The job was canceled.', {
+const refusedFor = ({ error, id, attempts }: JobRecord, quotas: Record<string, string>): Refused => {
+  const problem = fault(error?.code ?? 'canceled', error?.message ?? 'The job was canceled.', {
     source: error?.source ?? 'switchyard',
     ...(error?.param ? { param: error.param } : {}),
     details: { job: id },
   })
+  return new Refused(problem, {
+    ...quotas,
+    'x-switchyard-job': id,
+    'x-switchyard-attempts': String(attempts.length),
+    ...repeatHeader(problem),
+  })
+}
 
 /** OpenAI's present models answer in base64, so that is what clients read; what is too large for memory goes by address. */
 const wantsInline = ({ response_format: format }: ImageGeneration, images: readonly { bytes: number }[]): boolean =>

@@ -147,13 +147,10 @@ export class LineCall {
   }
 
   #refused(problem: Fault): Refused {
-    const code = problem.code as AttemptFaultCode
-    const { retry } = FAULT_TABLE[code] ?? { retry: 'backoff' }
     return new Refused(problem, {
       ...quotaHeaders(this.#quotas),
       'x-switchyard-attempts': String(this.#attempts),
-      // Official clients repeat a 5xx by themselves; what cannot help, or would be paid for twice, is not to be repeated.
-      ...(retry === 'no' || retry === 'if_repeatable' ? { 'x-should-retry': 'false' } : {}),
+      ...repeatHeader(problem),
     })
   }
 }
@@ -167,6 +164,12 @@ const BROKEN: Ending = {
   providerRequestId: null,
   providerMs: 0,
   rate: { requests: null, tokens: null },
+}
+
+/** Official clients repeat a 5xx by themselves; what cannot help, or would be paid for twice, is not to be repeated. */
+export const repeatHeader = ({ code }: Fault): Record<string, string> => {
+  const { retry } = FAULT_TABLE[code as AttemptFaultCode] ?? { retry: 'backoff' }
+  return retry === 'no' || retry === 'if_repeatable' || retry === 'store_again' ? { 'x-should-retry': 'false' } : {}
 }
 
 export const costHeader = (micros: number | null): Record<string, string> =>

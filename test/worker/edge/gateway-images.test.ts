@@ -79,4 +79,20 @@ describe('an image', () => {
     expect(status).toBe(502)
     expect(body.error).toMatchObject({ code: 'provider_rejected', details: { job: expect.stringMatching(/^job_/) } })
   })
+
+  test('that may have been paid for is not to be repeated by the client', async () => {
+    provider.next.generate.push(() => new Response('no json'))
+    const { status, headers, body } = await generate()
+    expect([status, body.error.code]).toEqual([502, 'outcome_unknown'])
+    expect(headers.get('x-should-retry')).toBe('false')
+    expect(headers.get('x-switchyard-attempts')).toBe('1')
+    expect(headers.get('x-switchyard-job')).toBe(body.error.details?.['job'])
+  })
+
+  test('that its provider could not take may be', async () => {
+    for (let tries = 0; tries < 3; tries += 1) provider.next.generate.push(failing(503))
+    const { status, headers, body } = await generate()
+    expect([status, body.error.code]).toEqual([502, 'provider_unavailable'])
+    expect(headers.get('x-should-retry')).toBeNull()
+  })
 })
