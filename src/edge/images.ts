@@ -47,17 +47,25 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
     'x-switchyard-job': record.id,
     'x-switchyard-attempts': String(record.attempts.length),
     ...(record.model === null ? {} : { 'x-switchyard-model': record.model }),
+    ...droppedHeader(request, record.model),
     ...cost,
   })
 }
 
+const OPENAI_FIELDS = ['background', 'moderation', 'output_compression', 'user'] as const
+
+/** What was asked for in a field that only OpenAI knows, where another has made the pictures. */
+const droppedHeader = (request: ImageGeneration, model: string | null): Record<string, string> => {
+  const asked = OPENAI_FIELDS.filter((field) => (request[field] ?? 'auto') !== 'auto')
+  return asked.length === 0 || model?.startsWith('openai/') ? {} : { 'x-switchyard-dropped': asked.join(', ') }
+}
+
 /** The job in the words of `POST {base}/jobs`; issues of the models name the fields of this request. */
 const jobOf = (request: ImageGeneration): ImageJobRequest => {
-  const { prompt, n, size, quality, output_format, style, background, moderation, output_compression, user } = request
+  const { prompt, n, size, quality, output_format, style } = request
   const wished = IMAGE_QUALITIES[quality ?? 'auto']
   const openai: Record<string, Json> = { ...request.provider_options?.['openai'] }
-  for (const [field, value] of Object.entries({ background, moderation, output_compression, user }))
-    if (value !== undefined) openai[field] = value
+  for (const field of OPENAI_FIELDS) if (request[field] !== undefined) openai[field] = request[field]
   const input: ImageInput = {
     prompt,
     ...(n === undefined ? {} : { count: n }),

@@ -63,6 +63,12 @@ describe('an image', () => {
     })
   })
 
+  test('of a provider that lacks what was asked for in OpenAI’s own fields names them', async () => {
+    const { status, headers } = await generate({ background: 'transparent', moderation: 'auto', user: 'u' })
+    expect([status, headers.get('x-switchyard-dropped')]).toEqual([200, 'background, user'])
+    expect((await generate({ background: 'auto' })).headers.get('x-switchyard-dropped')).toBeNull()
+  })
+
   test('that no model can make names the field of this request', async () => {
     const { status, body } = await generate({ output_format: 'webp' })
     expect([status, body.error.code, body.error.param]).toEqual([400, 'invalid_request', 'output_format'])
