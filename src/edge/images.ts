@@ -10,6 +10,7 @@ import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
 import { toBase64 } from '../storage/digest.ts'
 import { type Context, instanceOf, Refused } from './context.ts'
+import { insist } from './instance-foreground.ts'
 import { repeatHeader } from './line-call.ts'
 import { artifactUrl } from './present.ts'
 import { quotaHeaders } from './quota-headers.ts'
@@ -114,8 +115,8 @@ const finished = async (
   const cancel = () => context.waitUntil(instanceOf(context).cancel(caller, record.id))
   if (left.aborted) cancel()
   else left.addEventListener('abort', cancel, { once: true })
-  while (!isFinal(record.status))
-    record = fromWire(unwrap(await instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000, 'jobs')).body)
+  const wait = async () => instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000, 'jobs')
+  while (!isFinal(record.status)) record = fromWire(unwrap(await insist(wait)).body)
   return { record, quotas }
 }
 

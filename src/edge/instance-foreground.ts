@@ -34,8 +34,8 @@ const settleAll = async (stub: () => ReturnType<typeof instanceOf>, all: Settlem
   }
 }
 
-/** An Instance that restarts is back in a moment; a close that it has heard changes nothing. */
-const insist = async <T>(call: () => Promise<T>): Promise<T> => {
+/** An Instance that restarts is back in a moment. Only for what may be said twice, such as a close that it has heard. */
+export const insist = async <T>(call: () => Promise<T>): Promise<T> => {
   for (let tries = 1; ; tries += 1) {
     try {
       return await call()

@@ -1,7 +1,9 @@
+import { runInDurableObject } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ErrorBody } from '../../../src/contract/fault.ts'
 import type { ImageList } from '../../../src/contract/image-request.ts'
-import { openSite, type Site, SYNC, send } from '../support/client.ts'
+import { instanceStub, openSite, type Site, SYNC, send } from '../support/client.ts'
+import { eventually } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram, PICTURE } from '../support/fake-ideogram.ts'
 
 /** `images/generations` over the real Instance and lane. */
@@ -48,6 +50,18 @@ describe('an image', () => {
     const json = { model: 'ideogram/ideogram-3', prompt: 'a lighthouse', ...SYNC }
     const answer = await send<ImageList>('POST', `${site.base}/images/generations`, { key, json })
     expect([answer.status, answer.body.data?.length]).toEqual([200, 1])
+  })
+
+  test('is answered also where the Instance restarts meanwhile, for the job goes on', async () => {
+    provider.hold('generate')
+    const answer = generate()
+    await eventually('the provider is asked', () => provider.open.generate === 1)
+    const abort = (_instance: unknown, state: DurableObjectState) => state.abort('a restart')
+    await runInDurableObject(instanceStub('prod'), abort).catch(() => {})
+    provider.release('generate')
+    const { status, body } = await answer
+    expect([status, body.data?.length]).toEqual([200, 1])
+    expect(provider.accepted).toHaveLength(1)
   })
 
   test('of a model named alone is made by the one provider that has it', async () => {
