@@ -98,6 +98,7 @@ class LiveStream implements ChatStream {
     const held: ChatPiece[] = []
     this.#expect(LIMITS.firstTextStallMs)
     while (!this.#over && held.length < LIMITS.heldPieces && !held.some(isText)) held.push(...(await this.#read()))
+    this.#bytes.watch.rest()
     // A failure in the same bytes as the first text comes before it has been sent: nothing of it need be.
     const fault = this.#over ? this.end().fault : null
     if (fault === null) this.#held = held

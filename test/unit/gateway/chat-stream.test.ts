@@ -260,6 +260,33 @@ describe('silence', () => {
     expect(eventsIn(text).at(-1)).toBe('[DONE]')
   })
 
+  test('of the client is not the provider’s either where the first text was late', async () => {
+    const provider = streaming(RECORDED)
+    const lateMs = LIMITS.firstTextStallMs - 1_000
+    const late: Fetch = async (url, init) => {
+      const { body, headers } = await provider.fetch(url, init)
+      const start = () => new Promise<void>((resolve) => setTimeout(resolve, lateMs))
+      return new Response(body?.pipeThrough(new TransformStream({ start })) ?? null, { headers })
+    }
+    const served = serve('stream', fakeForeground(), late)
+    await vi.advanceTimersByTimeAsync(LIMITS.sseKeepAliveMs)
+    const reader = (await served.response).body?.getReader()
+    let text = ''
+    const take = async () => {
+      const step = await reader?.read()
+      text += new TextDecoder().decode(step?.value)
+      return step?.done ?? true
+    }
+    const first = (async () => {
+      while (!text.includes('data: ')) await take()
+    })()
+    await vi.advanceTimersByTimeAsync(lateMs)
+    await first
+    await vi.advanceTimersByTimeAsync(2_000)
+    while (!(await take()));
+    expect(eventsIn(text).at(-1)).toBe('[DONE]')
+  })
+
   test('before any header ends with the provider’s limit', async () => {
     const foreground = fakeForeground({ timeoutMs: 5_000 })
     const served = serve('stream', foreground, silent)
