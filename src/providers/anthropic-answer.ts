@@ -1,4 +1,3 @@
-import { textOf } from '../contract/chat.ts'
 import type { CompletionMessage, FinishReason } from '../contract/completion.ts'
 import { type Answered, faultOf, isSuccess, parseExact } from './answers.ts'
 import { eventFault, problemOf, requestId, statusFault } from './anthropic-faults.ts'
@@ -9,6 +8,7 @@ import { cloudflareCode } from './cloudflare-faults.ts'
 import type { ChatCall, ChatCompleted } from './dialect.ts'
 import type { FaultContext } from './openai-faults.ts'
 import { recordOf } from './openai-usage.ts'
+import { privateTextsOf } from './private-texts.ts'
 import type { Failed } from './provider.ts'
 
 /** A whole answer of Anthropic's: a message of blocks. */
@@ -54,15 +54,10 @@ export const decodeChat = (call: ChatCall, answer: Answered): ChatCompleted | Fa
   }
 }
 
-export const faultContext = ({ input: { messages, tools }, secret, nowMs }: ChatCall): FaultContext => ({
+export const faultContext = ({ input, secret, nowMs }: ChatCall): FaultContext => ({
   name: NAME,
   nowMs,
-  // What an error must not repeat.
-  privateTexts: [
-    secret,
-    ...messages.map(({ content }) => textOf(content)),
-    ...(tools ?? []).map((tool) => tool.function.description ?? ''),
-  ].filter((text) => text !== ''),
+  privateTexts: privateTextsOf(input, secret),
 })
 
 export const textIn = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)

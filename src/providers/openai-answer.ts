@@ -1,4 +1,3 @@
-import { type ChatInput, textOf } from '../contract/chat.ts'
 import type { Choice, CompletionMessage, FinishReason } from '../contract/completion.ts'
 import { type Answered, faultOf, isSuccess, parseJson } from './answers.ts'
 import type { Flavor } from './chat-flavor.ts'
@@ -6,6 +5,7 @@ import { cloudflareCode } from './cloudflare-faults.ts'
 import type { ChatCall, ChatCompleted } from './dialect.ts'
 import { eventFault, type FaultContext, problemOf, statusFault, withId } from './openai-faults.ts'
 import { openAiUsage, recordOf } from './openai-usage.ts'
+import { privateTextsOf } from './private-texts.ts'
 import type { Failed } from './provider.ts'
 
 /** A whole answer in OpenAI's manner. Servers of one's own leave out ids, usage and more: everything may be missing. */
@@ -45,16 +45,8 @@ export const decodeChat = (flavor: Flavor, call: ChatCall, answer: Answered): Ch
 export const faultContext = ({ name }: Flavor, { input, secret, nowMs }: ChatCall): FaultContext => ({
   name,
   nowMs,
-  privateTexts: privateTexts(input, secret),
+  privateTexts: privateTextsOf(input, secret),
 })
-
-/** What an error must not repeat. */
-const privateTexts = ({ messages, tools }: ChatInput, secret: string): string[] =>
-  [
-    secret,
-    ...messages.map(({ content }) => textOf(content)),
-    ...(tools ?? []).map((tool) => tool.function.description ?? ''),
-  ].filter((text) => text !== '')
 
 export const textIn = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 const secondsIn = (value: unknown): number | null =>
