@@ -76,13 +76,19 @@ const jobOf = (request: ImageGeneration): ImageJobRequest => {
     ...(style === undefined ? {} : { style }),
     provider_options: { ...request.provider_options, ...(Object.keys(openai).length > 0 ? { openai } : {}) },
   }
-  const models = [...(request.model === undefined ? [] : [wholeName(request.model)]), ...(request.models ?? [])]
+  const models = [
+    ...new Set([...(request.model === undefined ? [] : [wholeName(request.model)]), ...(request.models ?? [])]),
+  ]
+  if (models.length > LIMITS.modelsPerJob) {
+    const message = `"model" and "models" together must name at most ${LIMITS.modelsPerJob} models.`
+    throw new Refused(fault('invalid_request', message, { param: 'models' }))
+  }
   return {
     type: 'image.generate@1',
     input,
     project: request.project ?? null,
     max_cost_usd: request.max_cost_usd ?? null,
-    ...(models.length > 0 ? { models: [...new Set(models)].slice(0, LIMITS.modelsPerJob) } : {}),
+    ...(models.length > 0 ? { models } : {}),
     ...(request.prefer === undefined ? {} : { prefer: request.prefer }),
     ...(request.fallback === undefined ? {} : { fallback: request.fallback }),
     ...(request.deadline_s === undefined ? {} : { deadline_s: request.deadline_s }),

@@ -83,6 +83,12 @@ describe('an image', () => {
     expect((await generate({ background: 'auto' })).headers.get('x-switchyard-dropped')).toBeNull()
   })
 
+  test('with a ninth model is refused, and none is left out without a word', async () => {
+    const models = Array.from({ length: 8 }, (_, i) => `ideogram/ideogram-${i + 10}`)
+    const { status, body } = await generate({ model: 'openai/gpt-image-2', models })
+    expect([status, (body as unknown as { error: { param: string } }).error.param]).toEqual([400, 'models'])
+  })
+
   test('that no model can make names the field of this request', async () => {
     const { status, body } = await generate({ output_format: 'webp' })
     expect([status, body.error.code, body.error.param]).toEqual([400, 'invalid_request', 'output_format'])
