@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../../src/limits.ts'
 import { classifyNetworkError } from '../../../src/providers/network-error.ts'
@@ -66,6 +67,23 @@ describe("a provider's own words", () => {
 
   it('are kept short', () => {
     expect(quotedText('x'.repeat(5_000), [])?.length).toBe(200)
+  })
+
+  it('are told exactly where they share no run of twelve with a private text, wherever it lies', () => {
+    const some = (letters: string, length: number) =>
+      fc.string({ unit: fc.constantFrom(...letters), minLength: length, maxLength: 40 })
+    let echoed = 0
+    fc.assert(
+      fc.property(some('abc', 0), some('abd', 13), fc.nat(28), fc.nat(28), (around, secret, from, length) => {
+        const said = `-${around}${secret.slice(from, from + length)}${around}`
+        const runs = Array.from({ length: Math.max(0, said.length - 11) }, (_, at) => said.slice(at, at + 12))
+        const echoes = runs.some((run) => secret.includes(run))
+        echoed += echoes ? 1 : 0
+        expect(quotedText(said, [secret])).toBe(echoes ? null : said)
+      }),
+      { numRuns: 500 },
+    )
+    expect(echoed).toBeGreaterThan(20)
   })
 })
 
