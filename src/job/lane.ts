@@ -21,8 +21,8 @@ import { readResume } from './resume.ts'
 import { LANE_MIGRATIONS } from './schema.ts'
 import { Turnstile } from './turnstile.ts'
 
-/** A job actor at work: what ends it, and what it is about. */
-type Actor = { abort: AbortController; assignment: Assignment }
+/** A job actor at work: what ends it, what it is about, and when it is over. */
+type Actor = { abort: AbortController; assignment: Assignment; over: Promise<void> }
 
 /**
  * A lane hosts up to six job actors of one instance, each driving one attempt. It is named `{instance}/{number}`. What an
@@ -114,7 +114,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   /** The instance is being deleted: stop everything and keep nothing. */
   async destroy(): Promise<void> {
-    for (const actor of this.#actors.values()) actor.abort.abort()
+    const actors = [...this.#actors.values()]
+    for (const actor of actors) actor.abort.abort()
+    // One may be writing to the bucket, which is emptied next.
+    await Promise.allSettled(actors.map(({ over }) => over))
     this.#actors.clear()
     this.#parked.clear()
     this.#kept.clear()
@@ -171,9 +174,14 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     // One that has ended here and waits to be heard is not begun again.
     if (this.#actors.has(ref) || this.#outbox.holds(assignment)) return
     this.#parked.delete(ref)
-    const actor: Actor = { abort: new AbortController(), assignment: this.#renewed(assignment) }
+    const actor: Actor = {
+      abort: new AbortController(),
+      assignment: this.#renewed(assignment),
+      over: Promise.resolve(),
+    }
     this.#actors.set(ref, actor)
-    this.ctx.waitUntil(this.#run(ref, actor, resume))
+    actor.over = this.#run(ref, actor, resume)
+    this.ctx.waitUntil(actor.over)
   }
 
   #renewed(assignment: Assignment): Assignment {

@@ -3,7 +3,18 @@ import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Report, toWire } from '../../../src/contract/rpc.ts'
 import { Lane } from '../../../src/job/lane.ts'
-import { instanceStub, laneRows, laneStub, openSite, rowsOf, type Site, SYNC, stateOf } from '../support/client.ts'
+import {
+  instanceStub,
+  laneRows,
+  laneStub,
+  openSite,
+  ROOT_KEY,
+  rowsOf,
+  type Site,
+  SYNC,
+  send,
+  stateOf,
+} from '../support/client.ts'
 import { eventually, movableClock, pause } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram, PICTURE } from '../support/fake-ideogram.ts'
 
@@ -313,4 +324,26 @@ test('a lane takes six attempts, and the next lane is opened when it is full', a
   ])
   provider.release('generate')
   await Promise.all(jobs.map(({ id }) => site.ended(id)))
+})
+
+test('a picture that is being stored while its instance is deleted does not stay behind', async () => {
+  const { put } = env.ARTIFACTS
+  let isPutting = false
+  let isLetOn = false
+  vi.spyOn(Object.getPrototypeOf(env.ARTIFACTS), 'put').mockImplementation(async function (
+    this: R2Bucket,
+    ...given: unknown[]
+  ) {
+    isPutting = true
+    while (!isLetOn) await pause(2)
+    return Reflect.apply(put, this, given)
+  })
+  await site.begin()
+  await eventually('the picture is being stored', () => isPutting)
+  const deleted = send('DELETE', site.base, { key: ROOT_KEY })
+  await pause(100)
+  isLetOn = true
+  expect((await deleted).status).toBe(204)
+  await pause(100)
+  expect(await objects()).toEqual([])
 })
