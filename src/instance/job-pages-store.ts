@@ -38,7 +38,10 @@ export class JobPages {
       before,
       SCAN - 1,
     )
-    return { rows, next: scanned ? v.parse(v.object({ id: v.string() }), scanned).id : null }
+    if (!scanned) return { rows, next: null }
+    const { id } = v.parse(v.object({ id: v.string() }), scanned)
+    const next = filter.project === undefined ? id : endOfMoment(id)
+    return next < before ? { rows: rows.filter((row) => row.id > next), next } : { rows, next: id }
   }
 
   /** A batch has few jobs, all under one index entry: only long texts make a page short. */
@@ -70,3 +73,9 @@ export class JobPages {
     return { rows, cutAt: characters > LIMITS.jobsPageCharacters ? String(read.at(-1)?.['id']) : null }
   }
 }
+
+/**
+ * Behind every id of this one's millisecond: a cursor that names no job, where the last one looked at may be another
+ * project's. Jobs of that millisecond are looked at again with the next page.
+ */
+const endOfMoment = (id: string): string => `${id.slice(0, 'job_'.length + 10)}${'Z'.repeat(16)}`

@@ -1,8 +1,10 @@
+import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/contract/job.ts'
 import {
   type Answer,
+  instanceStub,
   type NewKey,
   openSite,
   PROVIDER_SECRET,
@@ -204,6 +206,35 @@ describe('a key of one project', () => {
       expect((await two.send('HEAD', path.replace('/events', ''))).status).toBe(200)
     }
     expect((await one.send('POST', `/jobs/${theirs.id}/cancel`)).status).toBe(404)
+  })
+
+  test('pages through its own jobs behind many others without being told the id of one', async () => {
+    const mine = await one.begin()
+    await runInDurableObject(
+      instanceStub('prod'),
+      (_instance, { storage }) =>
+        void storage.sql.exec(
+          `INSERT INTO jobs (id, status, provider, model, tag, queued_at_ms, tokens, attempt, counted, deadline_at_ms,
+             created_at_ms, ended_at_ms, type, project, priority, request_id, input, wishes, metadata)
+           WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10020)
+           SELECT printf('job_%010d%016d', i / 3, i), 'canceled', provider, model, tag, queued_at_ms, tokens, attempt, counted,
+             deadline_at_ms, created_at_ms, created_at_ms, type, CASE WHEN i % 10000 < 20 THEN 'one' ELSE 'two' END, priority,
+             request_id, input, wishes, metadata FROM jobs, n WHERE id = ?`,
+          mine.id,
+        ),
+    )
+    const [told, cursors]: [string[], string[]] = [[], []]
+    for (let next: string | null = `job_7${'Z'.repeat(25)}`; next !== null && cursors.length < 50; ) {
+      const path: string = `/jobs?limit=7&after=${next}`
+      const page: { data: Job[]; next: string | null } = (await one.send<typeof page>('GET', path)).body
+      told.push(...page.data.map(({ id }) => id))
+      next = page.next
+      if (next !== null) cursors.push(next)
+    }
+    const rows = await rowsOf('prod', 'SELECT id, project FROM jobs ORDER BY id DESC')
+    expect(told).toEqual(rows.filter(({ project }) => project === 'one').map(({ id }) => id))
+    const theirs = new Set(rows.filter(({ project }) => project === 'two').map(({ id }) => id))
+    expect(cursors.filter((cursor) => theirs.has(cursor))).toEqual([])
   })
 
   test('that filters by another project is shown nothing', async () => {
