@@ -45,7 +45,7 @@ const BAD_INPUT = /\bE006\b|\binvalid input\b|\binput was invalid\b/i
  */
 export const failedPrediction = (error: unknown, providerRequestId: string): Failed => {
   const text = typeof error === 'string' ? error : (JSON.stringify(error) ?? '')
-  const more = { providerRequestId }
+  const more = { providerRequestId, costMicros: 0 }
   if (SAFETY.test(text) || isSafetyReason(text))
     return faultOf('content_rejected', 'The prediction failed the safety check of its model at Replicate.', more)
   if (BAD_INPUT.test(text)) return faultOf('provider_rejected', 'The model at Replicate refused its input.', more)

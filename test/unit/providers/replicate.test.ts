@@ -311,6 +311,18 @@ describe('Replicate', () => {
       expect(outcome).not.toHaveProperty('checkpoint')
     })
 
+    it.each(['The input or output was flagged as sensitive. (E005)', 'NSFW content detected. Try a different prompt.'])(
+      'that made nothing and says "%s" cost nothing',
+      async (error) => {
+        const outcome = await replicate.poll(
+          call('a cat'),
+          checkpoint,
+          answering(200, prediction({ status: 'failed', error })),
+        )
+        expect(outcome).toMatchObject({ code: 'content_rejected', costMicros: 0 })
+      },
+    )
+
     it('is canceled when asked, and makes nothing', async () => {
       const { checkpoint: running } = waitOf(await replicate.start(call('a cat [[slow:60000]]'), http))
       await replicate.cancel?.(call('a cat'), running, http)
