@@ -325,7 +325,7 @@ export class Instance extends DurableObject<Env> {
   /** A provider says that an attempt has moved on. Repeats and latecomers are harmless: the provider is only asked again. */
   async hook(delivery: Delivery): Promise<Result<null>> {
     const parts = this.#engine.live
-    if (!parts) return notHere()
+    if (!parts) return notOurs()
     // Only an attempt that waits is worth a verification, which may have to ask the provider for the signing secret.
     const { job, attempt } = delivery.attempt
     const row = parts.jobs.find(job)

@@ -147,3 +147,12 @@ test('deliveries that nobody signed make no call to the provider', async () => {
   }
   expect(provider.calls).toEqual({ generate: 0, poll: 0, image: 0 })
 })
+
+test('a delivery of nobody does not tell whether there is such an instance', async () => {
+  const path = '/hooks/replicate?job=job_01J00000000000000000000000&attempt=1'
+  const deliver = async (base: string) => {
+    const { status, body } = await send('POST', base + path, { raw: '{}' })
+    return { status, error: { ...body.error, request_id: null } }
+  }
+  expect(await deliver('/v1/instances/nowhere')).toEqual(await deliver(site.base))
+})
