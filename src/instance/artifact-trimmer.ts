@@ -25,6 +25,8 @@ export class ArtifactTrimmer implements Trimmer {
   readonly #apply: Apply
   /** The last key looked at, where the walk is not through. */
   #after: string | null = null
+  /** Some that were met on this walk stay for now. */
+  #hasLeft = false
   #trimmed: TrimmedArtifacts | null | undefined
 
   constructor(
@@ -61,11 +63,11 @@ export class ArtifactTrimmer implements Trimmer {
     }
     const isThrough = !page.more || reachable.length < page.objects.length
     this.#after = isThrough ? null : (page.objects.at(-1)?.key ?? null)
+    this.#hasLeft ||= old.length < page.objects.length
     if (!isThrough) return { more: true }
-    return {
-      more: false,
-      atMs: page.objects.length === old.length && !page.more ? null : now + patienceMs(artifactsMs),
-    }
+    const atMs = this.#hasLeft ? now + patienceMs(artifactsMs) : null
+    this.#hasLeft = false
+    return { more: false, atMs }
   }
 
   #old(objects: readonly StoredObject[], cutoffMs: number): string[] {
