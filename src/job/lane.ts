@@ -116,8 +116,11 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   async destroy(): Promise<void> {
     const actors = [...this.#actors.values()]
     for (const actor of actors) actor.abort.abort()
-    // One may be writing to the bucket, which is emptied next.
-    await Promise.allSettled(actors.map(({ over }) => over))
+    // One may be writing to the bucket, which is emptied next. What hangs must not keep an instance from going.
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, LIMITS.leaseMs)
+    await Promise.race([Promise.allSettled(actors.map(({ over }) => over)), late])
+    clearTimeout(timer)
     this.#actors.clear()
     this.#parked.clear()
     this.#kept.clear()
