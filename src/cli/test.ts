@@ -7,8 +7,8 @@ import { ROOT, runCommand } from './command.ts'
 type Report = { numPassedTests: number; numFailedTests: number; numFailedTestSuites: number; success: boolean }
 type Run = { code: number; report: Report | null }
 
-/** Side by side, since the tests from outside, one file at a time, leave much of a second core idle. */
-const HALVES = [['--project=e2e'], ['--project=unit', '--project=worker', '--project=waits']]
+/** Side by side, since the tests from outside, one file at a time, leave much of a second core idle; before that, what needs a quiet machine. */
+const PHASES = [[['--project=alone']], [['--project=e2e'], ['--project=unit', '--project=worker', '--project=waits']]]
 
 /**
  * `npm test`: all tests, then one closing line to read; with arguments, what vitest makes of them. A run in which nothing
@@ -18,8 +18,11 @@ const test = async (): Promise<number> => {
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-test-'))
   const given = process.argv.slice(2)
   try {
-    const halves = given.length > 0 ? [given] : HALVES
-    const runs = await Promise.all(halves.map((args, at) => vitest(args, join(folder, `${at}.json`), at > 0)))
+    const runs: Run[] = []
+    for (const [phase, halves] of (given.length > 0 ? [[given]] : PHASES).entries()) {
+      const report = (at: number) => join(folder, `${phase}-${at}.json`)
+      runs.push(...(await Promise.all(halves.map((args, at) => vitest(args, report(at), at > 0)))))
+    }
     process.stdout.write(`${closingLine(runs.map(({ report }) => report))}\n`)
     const hasPassed = runs.every(({ code, report }) => code === 0 && report?.success && report.numPassedTests > 0)
     return hasPassed ? 0 : (runs.find(({ code }) => code !== 0)?.code ?? 1)
