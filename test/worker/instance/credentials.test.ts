@@ -329,8 +329,11 @@ describe('a credential that is deleted', () => {
 
 describe('the uses of a credential', () => {
   test('are counted with their cost, last use and last error, which says no more than a code', async () => {
+    const clock = movableClock()
+    clock.freeze()
     provider.next.generate.push(failing(422, { error: `the key ${PROVIDER_SECRET} asked for something unsafe` }))
     const bad = await site.ended((await site.begin()).id)
+    clock.advance(1_000)
     const good = await site.ended((await site.begin()).id)
     const { usage } = await credential('main')
     expect(usage).toEqual({

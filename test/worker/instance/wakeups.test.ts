@@ -14,11 +14,14 @@ const LATER = { deadline_s: 7 * 86_400 }
 const SLOW = { requests_per_minute: 6 }
 const SLOW_MS = 10_100
 
-/** A clock that stands three hours before the end of a day, and when that is. */
+/**
+ * A clock that stands three hours before the end of a day, and when that is. Always ahead of the platform's own: alarms set by
+ * a clock that is behind it are overdue there, and it would ring them.
+ */
 const inTheEvening = () => {
   const clock = movableClock()
   const now = clock.freeze()
-  const midnightMs = (Math.floor(now / DAY_MS) + 1) * DAY_MS
+  const midnightMs = (Math.floor(now / DAY_MS) + 2) * DAY_MS
   clock.advance(midnightMs - 3 * 60 * 60 * 1000 - now)
   return { clock, midnightMs }
 }
