@@ -64,6 +64,9 @@ export const LIMITS = {
   queuePositionAtSubmit: 50,
   /** Jobs at the end of each queue whose place is known without counting: as many as one group of submits brings. */
   queueTail: 1_024,
+  /** Of jobs that were asked after lately, kept in memory: characters of their rows together, and attempts. */
+  recentRowsCharacters: 4 * 1024 * 1024,
+  recentAttempts: 2_000,
 
   // ---------------------------------------------------------------------------------------- text and embeddings
   /** A chat's or embedding's body: images come inline. A Worker has 128 MB for all requests it serves at a time. */

@@ -2,7 +2,6 @@ import * as v from 'valibot'
 import type { Fault } from '../contract/fault.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
-import { QueueTail } from '../core/queue-tail.ts'
 import { LIMITS } from '../limits.ts'
 import { AttemptStore } from './attempt-store.ts'
 import { JobCensus } from './job-census-store.ts'
@@ -24,6 +23,8 @@ import {
   readOpenAttempt,
   SetAside,
 } from './job-rows.ts'
+import { QueueTails } from './queue-tails.ts'
+import { RowMemory } from './row-memory.ts'
 import { Unreadable } from './unreadable.ts'
 
 /**
@@ -31,7 +32,7 @@ import { Unreadable } from './unreadable.ts'
  *
  * Rows that a transaction touches are read once and written once: `save` and its like change them in memory, `flush` writes
  * what has changed, and any query that looks for rows flushes first. Rows of running jobs stay in memory between
- * transactions, so that an attempt's end reads nothing.
+ * transactions, so that an attempt's end reads nothing; so do some of those asked for last.
  */
 export class JobStore {
   readonly unreadable = new Unreadable()
@@ -41,16 +42,14 @@ export class JobStore {
   readonly #sql: SqlStorage
   readonly #attempts: AttemptStore
   readonly #pages: JobPages
-  /** Rows of running jobs, and those that the last transaction touched. */
-  readonly #rows = new Map<string, JobRow>()
+  readonly #rows = new RowMemory()
   readonly #changed = new Set<string>()
   /** Rows that are not yet in the database. */
   readonly #fresh = new Set<string>()
   /** No job is due, or past its deadline, before these; undefined where that is not known. */
   #dueFloor: number | null | undefined
   #deadlineFloor: number | null | undefined
-  /** Who has come last, by model and priority. */
-  readonly #tails = new Map<string, QueueTail>()
+  readonly #tails = new QueueTails()
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
@@ -61,19 +60,19 @@ export class JobStore {
 
   /** A transaction begins: what the last one touched is let go. */
   begin(): void {
-    for (const [id, row] of this.#rows) if (row.status !== 'running') this.#rows.delete(id)
+    this.#rows.release()
   }
 
   /** Writes what has changed. A transaction ends with it. */
   flush(): void {
     for (const id of this.#fresh) {
-      const row = this.#rows.get(id)
+      const row = this.#rows.heldRow(id)
       if (row) this.#create(row)
       this.#changed.delete(id)
     }
     this.#fresh.clear()
     for (const id of this.#changed) {
-      const row = this.#rows.get(id)
+      const row = this.#rows.heldRow(id)
       if (row) this.#write(row)
     }
     this.#changed.clear()
@@ -85,42 +84,47 @@ export class JobStore {
     this.#fresh.clear()
     this.#rows.clear()
     this.#tails.clear()
+    this.#attempts.reload()
     this.#dueFloor = undefined
     this.#deadlineFloor = undefined
     for (const row of this.#select("SELECT * FROM jobs WHERE ended_at_ms IS NULL AND status = 'running'")) {
-      this.#rows.set(row.id, row)
+      this.#rows.hold(row)
     }
   }
 
   insert(job: NewJob, money: MoneyOfRow): void {
     const row = { ...NOTHING_YET, ...job, ...money }
-    this.#rows.set(job.id, row)
+    this.#rows.hold(row)
     this.#fresh.add(job.id)
-    this.#moved(null, row)
+    this.#tails.moved(null, row)
     this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
     this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
   }
 
   find(id: string): JobRow | null {
-    const known = this.#rows.get(id)
+    const known = this.#rows.find(id)
     if (known) return known
-    const [row] = this.#sql.exec('SELECT * FROM jobs WHERE id = ?', id)
-    return row ? v.parse(JobRow, row) : null
+    const [found] = this.#sql.exec('SELECT * FROM jobs WHERE id = ?', id)
+    if (!found) return null
+    const row = v.parse(JobRow, found)
+    this.#rows.keep(row)
+    return row
   }
 
   /** As `find`, and null too where it cannot be read. */
   findReadable(id: string): JobRow | null {
-    return this.#rows.get(id) ?? this.#select('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
+    return this.#rows.heldRow(id) ?? this.#select('SELECT * FROM jobs WHERE id = ?', id)[0] ?? null
   }
 
   /** Its row was deleted. */
   forget(id: string): void {
-    this.#rows.delete(id)
+    this.#rows.forget(id)
+    this.#attempts.forget(id)
   }
 
   /** Of a running job; null for any other. */
   findRunning(id: string): JobRow | null {
-    const row = this.#rows.get(id)
+    const row = this.#rows.heldRow(id)
     return row?.status === 'running' ? row : null
   }
 
@@ -171,7 +175,7 @@ export class JobStore {
       `UPDATE jobs SET due_at_ms = max(0, due_at_ms - ?) WHERE due_at_ms IS NOT NULL AND status = 'queued'`,
       ms,
     )
-    for (const [id, row] of this.#rows) if (row.status === 'queued' && row.due_at_ms !== null) this.#rows.delete(id)
+    this.#rows.forgetDue()
     this.#dueFloor = undefined
   }
 
@@ -317,6 +321,7 @@ export class JobStore {
   setAside(id: string, problem: Fault, now: number): 'put off' | SetAside | null {
     this.flush()
     // What follows is written behind the memory's back.
+    this.forget(id)
     this.#dueFloor = undefined
     this.#tails.clear()
     const putOff = this.#sql.exec(
@@ -357,7 +362,7 @@ export class JobStore {
 
   /** Jobs that run, in memory. */
   running(): RunningJob[] {
-    return [...this.#rows.values()].flatMap((row) => {
+    return [...this.#rows.held].flatMap((row) => {
       const open = openAttemptOf(row)
       if (row.status !== 'running' || !open) return []
       const { credential, started_at_ms } = open
@@ -381,7 +386,7 @@ export class JobStore {
 
   /** Jobs of the same model and priority that stand behind this one, a waiting job; null where they would have to be counted. */
   behind(row: JobRow): number | null {
-    const known = this.#tailOf(row).behind(row)
+    const known = this.#tails.of(row).behind(row)
     if (known !== null) return known
     const someBehind = this.#number(
       `SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ?
@@ -392,7 +397,7 @@ export class JobStore {
       row.id,
     )
     if (someBehind !== 0) return null
-    this.#tailOf(row).sawLast(row)
+    this.#tails.of(row).sawLast(row)
     return 0
   }
 
@@ -405,7 +410,7 @@ export class JobStore {
   /** Rows that a transaction is going to change: kept, so that they are not read again. */
   #touched(query: string, ...bindings: (string | number | null)[]): JobRow[] {
     const rows = this.#select(query, ...bindings)
-    for (const row of rows) this.#rows.set(row.id, row)
+    for (const row of rows) this.#rows.hold(row)
     return rows
   }
 
@@ -413,25 +418,9 @@ export class JobStore {
     const row = this.find(id)
     if (!row) return
     const changed = { ...row, ...changes }
-    this.#rows.set(id, changed)
+    this.#rows.hold(changed)
     this.#changed.add(id)
-    this.#moved(row, changed)
-  }
-
-  /** A job joined a queue, left one, or stands elsewhere in it. */
-  #moved(before: JobRow | null, after: JobRow): void {
-    if (before && isWaiting(before)) this.#tailOf(before).left(before)
-    if (isWaiting(after)) this.#tailOf(after).entered(after)
-  }
-
-  #tailOf({ model, priority }: JobRow): QueueTail {
-    const key = `${model} ${priority}`
-    const known = this.#tails.get(key)
-    if (known) return known
-    if (this.#tails.size >= LIMITS.modelsRemembered) this.#tails.clear()
-    const tail = new QueueTail(LIMITS.queueTail)
-    this.#tails.set(key, tail)
-    return tail
+    this.#tails.moved(row, changed)
   }
 
   #create(row: JobRow): void {
@@ -453,8 +442,6 @@ export class JobStore {
     return v.parse(v.object({ n: v.nullable(v.number()) }), this.#sql.exec(query, ...bindings).one()).n
   }
 }
-
-const isWaiting = (row: JobRow): boolean => row.status === 'queued' && row.due_at_ms === null
 
 const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
 const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
