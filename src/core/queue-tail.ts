@@ -3,13 +3,13 @@ export type Place = { tag: number; id: string }
 
 /**
  * The end of a queue as far as it is known: every place behind a certain one, in order. How many stand behind a job that
- * has come lately is told from it, where a database would have to count.
+ * has come lately is told from it, where a database would have to count; and a queue that is not long is known whole.
  */
 export class QueueTail {
   readonly #max: number
   /** All places of the queue from `#from` on. */
   readonly #places: Place[] = []
-  /** Null until the queue's last place was seen. */
+  /** Null until the queue's last place, or all of it, was seen. */
   #from: Place | null = null
 
   /** `max`: places remembered. */
@@ -21,6 +21,12 @@ export class QueueTail {
   sawLast(place: Place): void {
     this.#from = place
     this.#places.splice(0, this.#places.length, place)
+  }
+
+  /** These, in order, are the whole queue. */
+  sawAll(places: readonly Place[]): void {
+    this.#places.splice(0, this.#places.length, ...places.slice(-this.#max))
+    this.#from = places.length > this.#max ? (this.#places[0] ?? null) : BEFORE_ALL
   }
 
   entered(place: Place): void {
@@ -46,6 +52,14 @@ export class QueueTail {
     return this.#places.length - at - (this.#isAt(at, place) ? 1 : 0)
   }
 
+  /** The first places of a queue of `count`, behind `after` where that is given; null where not the whole of it is known. */
+  heads(count: number, limit: number, after: Place | null): Place[] | null {
+    if (this.#from === null || this.#places.length !== count) return null
+    const from = after === null ? 0 : this.#indexOf(after)
+    const first = after !== null && this.#isAt(from, after) ? from + 1 : from
+    return this.#places.slice(first, first + limit)
+  }
+
   #isAt(at: number, place: Place): boolean {
     const other = this.#places[at]
     return other !== undefined && compare(other, place) === 0
@@ -68,5 +82,7 @@ export class QueueTail {
     return low
   }
 }
+
+const BEFORE_ALL: Place = { tag: Number.NEGATIVE_INFINITY, id: '' }
 
 const compare = (a: Place, b: Place): number => a.tag - b.tag || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import type { Fault } from '../contract/fault.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Job as Lifecycle } from '../core/lifecycle.ts'
+import type { Place } from '../core/queue-tail.ts'
 import { LIMITS } from '../limits.ts'
 import { AttemptStore } from './attempt-store.ts'
 import { JobCensus } from './job-census-store.ts'
@@ -128,9 +129,19 @@ export class JobStore {
     return row?.status === 'running' ? row : null
   }
 
-  /** The first jobs of one model and priority that could start now, behind `after` where the head is known already. */
-  heads(model: string, priority: number, limit: number, after: { tag: number; id: string } | null = null): JobRow[] {
-    return this.#touched(
+  /**
+   * The first jobs of one model and priority that could start now, behind `after` where the head is known already. `waiting` is
+   * how many wait in all: a queue that is known whole, with its rows, is not asked of the database.
+   */
+  heads(model: string, priority: number, waiting: number, limit: number, after: Place | null = null): JobRow[] {
+    const tail = this.#tails.of({ model, priority })
+    const known = this.careful ? null : tail.heads(waiting, limit, after)
+    const rows = known?.flatMap(({ id }) => this.#rows.find(id) ?? [])
+    if (rows && rows.length === known?.length) {
+      for (const row of rows) this.#rows.hold(row)
+      return rows
+    }
+    const found = this.#touched(
       `SELECT * FROM jobs INDEXED BY jobs_queue WHERE model = ? AND priority = ? AND status = 'queued'
        AND due_at_ms IS NULL AND (tag, id) > (?, ?) ORDER BY tag, id LIMIT ?`,
       model,
@@ -139,6 +150,8 @@ export class JobStore {
       after?.id ?? '',
       limit,
     )
+    if (after === null && found.length === waiting) tail.sawAll(found)
+    return found
   }
 
   due(now: number): JobRow[] {

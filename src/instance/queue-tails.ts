@@ -12,7 +12,7 @@ export class QueueTails {
     if (isWaiting(after)) this.of(after).entered(after)
   }
 
-  of({ model, priority }: JobRow): QueueTail {
+  of({ model, priority }: Pick<JobRow, 'model' | 'priority'>): QueueTail {
     const key = `${model} ${priority}`
     const known = this.#tails.get(key)
     if (known) return known

@@ -47,9 +47,9 @@ export class Reroutes {
       offered.againAtMs = null
     }
     for (const [model, priorities] of queues) {
-      for (const priority of [...priorities.keys()]) {
+      for (const [priority, waiting] of [...priorities]) {
         const key = `${model} ${priority}`
-        const rows = jobs.heads(model, priority, LIMITS.reroutesPerTurn, offered.passed.get(key) ?? null)
+        const rows = jobs.heads(model, priority, waiting, LIMITS.reroutesPerTurn, offered.passed.get(key) ?? null)
         for (const row of rows) this.#offerJob(row, offered, now)
         const last = rows.at(-1)
         if (last) offered.passed.set(key, { tag: last.tag, id: last.id })

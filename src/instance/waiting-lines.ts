@@ -36,8 +36,9 @@ export class WaitingLines {
   first(priority: number): JobRow | null {
     let best: JobRow | null = null
     for (const [model, counts] of this.#desk.books.ready(this.#provider)) {
-      if (!counts.has(priority) || !this.#isOpen(model, priority)) continue
-      const head = this.#head(model, priority)
+      const waiting = counts.get(priority)
+      if (waiting === undefined || !this.#isOpen(model, priority)) continue
+      const head = this.#head(model, priority, waiting)
       if (!head) this.#closed.add(keyOf(model, priority))
       else if (!best || head.tag < best.tag || (head.tag === best.tag && head.id < best.id)) best = head
     }
@@ -59,11 +60,11 @@ export class WaitingLines {
     return !this.#closed.has(model) && !this.#closed.has(keyOf(model, priority))
   }
 
-  #head(model: string, priority: number): JobRow | null {
+  #head(model: string, priority: number, waiting: number): JobRow | null {
     const key = keyOf(model, priority)
     const line = this.#lines.get(key) ?? { rows: [], last: null }
     this.#lines.set(key, line)
-    if (line.rows.length === 0) line.rows = this.#desk.jobs.heads(model, priority, this.#piece, line.last)
+    if (line.rows.length === 0) line.rows = this.#desk.jobs.heads(model, priority, waiting, this.#piece, line.last)
     return line.rows[0] ?? null
   }
 }

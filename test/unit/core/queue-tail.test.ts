@@ -41,10 +41,25 @@ describe('the end of a queue', () => {
     expect(tail.behind(at(2))).toBe(0)
   })
 
+  test('of a queue that is known whole tells its heads', () => {
+    const tail = new QueueTail(10)
+    expect(tail.heads(0, 5, null)).toBe(null)
+    tail.sawAll([at(2), at(4)])
+    tail.entered(at(1))
+    tail.left(at(4))
+    tail.entered(at(3))
+    expect(tail.heads(3, 2, null)).toEqual([at(1), at(2)])
+    expect(tail.heads(3, 2, at(1))).toEqual([at(2), at(3)])
+    expect(tail.heads(3, 2, at(2.5))).toEqual([at(3)])
+    // Somebody waits whom it does not know.
+    expect(tail.heads(4, 2, null)).toBe(null)
+  })
+
   test('agrees with a count of the whole queue, whatever comes and goes, as far as it remembers', () => {
     const place = fc.record({ tag: fc.integer({ min: 0, max: 30 }), id: fc.constantFrom('job_a', 'job_b', 'job_c') })
-    const step = fc.record({ kind: fc.constantFrom('enter', 'leave', 'look'), place })
+    const step = fc.record({ kind: fc.constantFrom('enter', 'leave', 'look', 'look at all'), place })
     let told = 0
+    let toldHeads = 0
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), fc.integer({ min: 1, max: 8 }), (steps, max) => {
         const tail = new QueueTail(max)
@@ -58,6 +73,8 @@ describe('the end of a queue', () => {
           } else if (kind === 'leave') {
             queue.delete(keyOf(one))
             tail.left(one)
+          } else if (kind === 'look at all') {
+            tail.sawAll([...queue.keys()].sort().flatMap((key) => queue.get(key) ?? []))
           } else {
             const last = queue.get([...queue.keys()].sort().at(-1) ?? '')
             if (last) tail.sawLast(last)
@@ -68,9 +85,15 @@ describe('the end of a queue', () => {
             told += 1
             expect(known).toBe(behind(other))
           }
+          const heads = tail.heads(queue.size, 3, one)
+          if (heads === null) continue
+          toldHeads += 1
+          const ahead = [...queue.keys()].sort().filter((key) => key > keyOf(one))
+          expect(heads.map(keyOf)).toEqual(ahead.slice(0, 3))
         }
       }),
     )
     expect(told).toBeGreaterThan(100)
+    expect(toldHeads).toBeGreaterThan(100)
   })
 })
