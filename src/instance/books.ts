@@ -2,18 +2,10 @@ import type { CredentialLimits } from '../contract/credential.ts'
 import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
 import type { Route } from '../contract/route.ts'
-import {
-  initialLoad,
-  type Limiter,
-  type LimiterLoad,
-  type LimiterRules,
-  release,
-  tokenCharge,
-} from '../core/admission.ts'
+import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules, release } from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
 import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
-import { TokenReturns } from '../core/token-returns.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { routedBaseUrl } from '../providers/routes.ts'
@@ -24,6 +16,7 @@ import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
 import type { PriceBook } from './price-book.ts'
 import { standInFor } from './stand-in.ts'
+import { TokenCharges } from './token-charges.ts'
 import { UsageMirror } from './usage.ts'
 
 /** A provider as this instance configured it, defaults filled in. */
@@ -68,6 +61,7 @@ export class Books {
   readonly records = new Map<string, TrackRecord>()
   readonly uses = new Map<string, CredentialUse>()
   readonly usage = new UsageMirror()
+  readonly tokenCharges = new TokenCharges()
   readonly #rules = new Map<string, LimiterRules>()
   /** Of a model, what stands before its calls. */
   readonly #before = new Map<string, { name: string; rules: LimiterRules }[]>()
@@ -75,10 +69,6 @@ export class Books {
   readonly #orders = new Map<string, QueueOrder>()
   /** The credential's limiter that each running job holds a place of. */
   readonly #held = new Map<string, string>()
-  /** What calls may give back to limits in tokens, by limiter. */
-  readonly #returns = new Map<string, TokenReturns>()
-  /** What each running job was charged with there, by limiter. */
-  readonly #charges = new Map<string, Map<string, { number: number; msPerToken: number }>>()
   /** Per `provider status`, jobs that have not ended. */
   readonly #live = new Map<string, number>()
   /** Per provider: models, their priorities, and how many jobs of each could start. */
@@ -100,14 +90,13 @@ export class Books {
     const mirrors = [
       this.#loads,
       this.#held,
-      this.#returns,
-      this.#charges,
       this.#orders,
       this.#live,
       this.#ready,
       this.#since,
       this.breakers,
       this.usage,
+      this.tokenCharges,
     ]
     for (const mirror of mirrors) mirror.clear()
     this.seq = events.bounds().last
@@ -252,29 +241,6 @@ export class Books {
     this.setLoad(limiter, release(this.#loads.get(limiter) ?? initialLoad()))
   }
 
-  /** Tokens are taken for a job's call; to be told before the limiter's load is set. */
-  charge(job: string, limiter: Limiter, now: number): void {
-    const charge = tokenCharge(limiter, now)
-    if (!charge) return
-    const returns = this.#returns.get(limiter.name) ?? new TokenReturns()
-    this.#returns.set(limiter.name, returns)
-    const ofJob = this.#charges.get(job) ?? new Map<string, { number: number; msPerToken: number }>()
-    this.#charges.set(job, ofJob)
-    ofJob.set(limiter.name, { number: returns.charged(charge.missingMs), msPerToken: charge.msPerToken })
-  }
-
-  /** What comes back to a limiter of tokens that a running job was charged with and did not use, in ms; once for each job. */
-  giveBack(job: string, limiter: string, tokens: number): number {
-    const charge = this.#charges.get(job)?.get(limiter)
-    if (!charge) return 0
-    this.#charges.get(job)?.delete(limiter)
-    return this.#returns.get(limiter)?.giveBack(charge.number, tokens * charge.msPerToken) ?? 0
-  }
-
-  forgetCharges(job: string): void {
-    this.#charges.delete(job)
-  }
-
   use(credential: string): CredentialUse {
     return this.uses.get(credential) ?? initialUse()
   }
@@ -282,7 +248,7 @@ export class Books {
   /** A credential that is gone for good. */
   forgetCredential(name: string): void {
     this.#loads.delete(name)
-    this.#returns.delete(name)
+    this.tokenCharges.forgetLimiter(name)
     this.breakers.delete(name)
     this.uses.delete(name)
   }

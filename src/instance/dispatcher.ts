@@ -122,7 +122,7 @@ export class Dispatcher {
     for (const [i, limiter] of limiters.entries()) {
       const { name, rules } = limiter
       const load = admission.loads[i] ?? initialLoad()
-      books.charge(row.id, limiter, now)
+      books.tokenCharges.charge(row.id, limiter, now)
       books.setLoad(name, load)
       // What runs is counted from the jobs; only a rate has something to remember.
       if (rules.rates.length > 0) admin.saveLimiter(name, load)

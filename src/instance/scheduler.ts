@@ -127,7 +127,7 @@ export class Scheduler {
     for (const limiter of [...books.limiters(row.model), ...own]) {
       const load =
         surplus < 0
-          ? returnTokens(limiter.load, books.giveBack(row.id, limiter.name, -surplus))
+          ? returnTokens(limiter.load, books.tokenCharges.giveBack(row.id, limiter.name, -surplus))
           : chargeTokens(limiter, surplus, ambient.now())
       if (load === limiter.load) continue
       books.setLoad(limiter.name, load)

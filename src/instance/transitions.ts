@@ -245,7 +245,7 @@ export class Transitions {
     const { books, jobs, ambient } = this.#desk
     for (const { name, load } of books.limiters(row.model)) books.setLoad(name, release(load))
     books.leaveCredential(row.id)
-    books.forgetCharges(row.id)
+    books.tokenCharges.forgetJob(row.id)
     if (row.lane !== null) books.leaveLane(row.lane)
     if (row.foreground === 1) this.#effects.left.push(row.id)
     if (event.type !== 'cancel' && event.type !== 'deadline') return
