@@ -1,13 +1,13 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { expect, test, vi } from 'vitest'
-import type { CallEnd, OpenCall } from '../../../src/contract/foreground-rpc.ts'
-import { type Caller, fromWire, toWire } from '../../../src/contract/rpc.ts'
+import type { CallEnd } from '../../../src/contract/foreground-rpc.ts'
 import { usageOf } from '../../../src/contract/usage.ts'
 import type { UsageReport } from '../../../src/contract/usage-report.ts'
 import type { Instance } from '../../../src/instance/instance.ts'
 import { instanceStub, openSite } from '../support/client.ts'
 import { movableClock } from '../support/clock.ts'
 import { fakeIdeogram } from '../support/fake-ideogram.ts'
+import { close, END, open, openLine } from '../support/line.ts'
 
 /**
  * What a job writes: rows are what the platform bills and what a disk has to take, so a change that adds one should be meant.
@@ -68,43 +68,13 @@ test('forty jobs that end in one commit write one row of usage', async () => {
 
 test('a chat writes the rows that the documentation names', async () => {
   movableClock().freeze()
-  const site = await openSite('prod')
+  const site = await openLine()
   await site.send('PUT', '/providers/openai', { json: { limits: { requests_per_minute: 10_000 } } })
-  await site.send('POST', '/providers/openai/credentials', { json: { name: 'main', secret: 'sk-secret' } })
-  const caller: Caller = { requestId: 'req_01M7YVSER3PCR671T0TJP8J7KY', auth: { kind: 'root' } }
-  const ofInstance = <T>(ask: (instance: Instance) => Promise<T>) => runInDurableObject(instanceStub('prod'), ask)
-  const chat = async () => {
-    const opened = await ofInstance((instance) => instance.openCall(caller, toWire(CALL)))
-    if (!opened.ok) throw new Error(opened.fault.message)
-    const { job, attempt } = fromWire(opened.value.opening)
-    await ofInstance((instance) => instance.closeCall({ job, attempt }, toWire(END)))
-  }
+  const chat = async () => close(await open(), ANSWERED)
   // What is written once an hour, and once every ten seconds, is written.
   await chat()
   const ofAttempt = { limiters: 1, attempts: 1, ledger: 1, spending: 2, usage_hours: 1 }
   expect(await rowsWritten(chat)).toEqual({ jobs: 5, events: 6, ...ofAttempt })
 })
 
-const CALL: OpenCall = {
-  type: 'text.generate@1',
-  candidates: [{ model: 'openai/gpt-4o-mini', expected: { inputTokens: 40, outputTokens: 200 } }],
-  skipped: [],
-  prefer: null,
-  fallback: true,
-  project: null,
-  metadata: {},
-  maxCostMicros: null,
-  deadlineS: 600,
-  waitMs: 10_000,
-}
-
-const END: CallEnd = {
-  fault: null,
-  usage: usageOf({ inputTokens: 24, outputTokens: 80 }),
-  delivered: true,
-  abandoned: false,
-  serviceTier: null,
-  providerRequestId: null,
-  providerMs: 5,
-  rate: { requests: null, tokens: null },
-}
+const ANSWERED: CallEnd = { ...END, usage: usageOf({ inputTokens: 24, outputTokens: 80 }), delivered: true }
