@@ -7,7 +7,7 @@ import { ROOT, runCommand } from './command.ts'
 type Report = { numPassedTests: number; numFailedTests: number; numFailedTestSuites: number; success: boolean }
 type Run = { code: number; report: Report | null }
 
-/** Side by side, since the tests from outside, one file at a time, leave much of a second core idle; before that, what needs a quiet machine. */
+/** First what needs a quiet machine. Then two runs side by side: `e2e` takes one file at a time, and leaves much of a core idle. */
 const PHASES = [[['--project=alone']], [['--project=e2e'], ['--project=unit', '--project=worker', '--project=waits']]]
 
 /**
