@@ -1,5 +1,6 @@
 import type { Assignment, AttemptRef, CredentialSecret } from '../contract/rpc.ts'
 import { refText } from '../contract/rpc.ts'
+import { setBackMs } from '../core/clock.ts'
 import type { LaneRpc } from '../job/lane-rpc.ts'
 import { LIMITS } from '../limits.ts'
 
@@ -127,7 +128,7 @@ export class Lanes {
     const isSilent = isReached((this.#heardAt.get(lane) ?? 0) + LIMITS.leaseMs, now())
     const beganBeforeMs = unasked?.beganBeforeMs ?? (isSilent ? now() : now() - LIMITS.leaseMs)
     const refs = running
-      .filter((item) => item.startedAtMs < beganBeforeMs || item.startedAtMs > now() + LIMITS.clockSkewMs)
+      .filter((item) => item.startedAtMs < beganBeforeMs || setBackMs(item.startedAtMs, now()) > 0)
       .map(({ job, attempt }) => ({ job, attempt }))
       .filter((ref) => !this.#underway.has(refText(ref)))
     this.#asking.set(lane, now() + LIMITS.leaseMs)
@@ -158,7 +159,7 @@ export class Lanes {
   }
 
   #see(now: number): void {
-    if (now < this.#latestMs - LIMITS.clockSkewMs) {
+    if (setBackMs(this.#latestMs, now) > 0) {
       this.#twiceFromMs = Math.min(this.#twiceFromMs, now)
       this.#twiceToMs = this.#latestMs
     }

@@ -1,5 +1,6 @@
 import type { JobRecord } from '../contract/job.ts'
 import { earliest } from '../core/alarm.ts'
+import { setBackMs } from '../core/clock.ts'
 import { type Keep, keepOf, shortestMs } from '../core/retention.ts'
 import { LIMITS } from '../limits.ts'
 import type { AdminStore } from './admin-store.ts'
@@ -100,7 +101,7 @@ export class Retention {
   nextAtMs(): number | null {
     const now = this.#ambient.now()
     // A clock that was set back: times noted before lie too far ahead.
-    if (now < this.#latestMs - LIMITS.clockSkewMs) this.begin()
+    if (setBackMs(this.#latestMs, now) > 0) this.begin()
     this.#latestMs = now
     if (this.isBusy) return now + LIMITS.trimRetryMs
     const atMs = earliest(...this.#timetables.map((timetable) => timetable.atMs))

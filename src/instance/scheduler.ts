@@ -5,6 +5,7 @@ import { tokensByKind, type Usage } from '../contract/usage.ts'
 import { chargeTokens, returnTokens } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { rankCandidates } from '../core/choice.ts'
+import { setBackMs } from '../core/clock.ts'
 import { projectOf } from '../core/ledger.ts'
 import type { JobEvent } from '../core/lifecycle.ts'
 import type { Alternative } from '../core/outcome.ts'
@@ -174,7 +175,8 @@ export class Scheduler {
   turn(): number | null {
     const { jobs, books, accounts, ambient } = this.#desk
     const now = ambient.now()
-    if (now < this.#latestMs - LIMITS.clockSkewMs) jobs.setBack(this.#latestMs - now)
+    const backMs = setBackMs(this.#latestMs, now)
+    if (backMs > 0) jobs.setBack(backMs)
     this.#latestMs = now
     const due = jobs.due(now)
     for (const row of due) this.#transitions.apply(row, { type: 'due' })

@@ -9,6 +9,7 @@ import {
 } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import { AlarmClock } from '../core/alarm-clock.ts'
+import { setBackMs } from '../core/clock.ts'
 import type { Env } from '../env.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
 import { LIMITS } from '../limits.ts'
@@ -140,7 +141,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   // ------------------------------------------------------------------------------------------------- private
 
   #takeUpDue(): void {
-    const now = this.#now()
+    const now = Date.now()
+    this.#see(now)
     for (const [ref, dueAtMs] of this.#parked) {
       const kept = dueAtMs <= now ? this.#store.find(readRef(ref)) : null
       if (kept) this.#begin(kept.assignment, kept.resume)
@@ -231,7 +233,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       return
     }
     this.#keep(actor, step.resume, step.dueAtMs)
-    this.#now()
+    this.#see(Date.now())
     this.#parked.set(refText(assignment), step.dueAtMs)
     this.#setAlarm()
   }
@@ -281,12 +283,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   }
 
   /** Where the clock was set back, what is parked keeps what was left of its wait. */
-  #now(): number {
-    const now = Date.now()
-    const backMs = this.#latestMs - now
-    if (backMs > LIMITS.clockSkewMs) for (const [ref, dueAtMs] of this.#parked) this.#parked.set(ref, dueAtMs - backMs)
-    this.#latestMs = backMs > LIMITS.clockSkewMs ? now : Math.max(this.#latestMs, now)
-    return now
+  #see(now: number): void {
+    const backMs = setBackMs(this.#latestMs, now)
+    if (backMs > 0) for (const [ref, dueAtMs] of this.#parked) this.#parked.set(ref, dueAtMs - backMs)
+    this.#latestMs = backMs > 0 ? now : Math.max(this.#latestMs, now)
   }
 
   /** Rings for the next poll. */
