@@ -7,14 +7,12 @@ import { earliest } from './alarm.ts'
  */
 export class AlarmClock {
   readonly #set: (atMs: number) => void
-  readonly #now: () => number
   /** When it rings, in ms since the epoch; null where nothing is set, as far as is known. */
   #atMs: number | null = null
 
   /** `set` has the platform ring at that time, instead of any other. */
-  constructor(set: (atMs: number) => void, now: () => number) {
+  constructor(set: (atMs: number) => void) {
     this.#set = set
-    this.#now = now
   }
 
   /** What an earlier process of the actor had set. */
@@ -23,9 +21,8 @@ export class AlarmClock {
   }
 
   /** Rings at this time or before. */
-  wake(at: number | null): void {
+  wake(at: number | null, now: number): void {
     if (at === null) return
-    const now = this.#now()
     const isSet = this.#atMs !== null && this.#atMs <= at
     // One that is due is about to ring; one that is late by far is set again, in case it was lost.
     if (isSet && (this.#atMs ?? 0) > now - LIMITS.alarmLateMs) return

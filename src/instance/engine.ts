@@ -41,7 +41,7 @@ export class Engine {
       () => state.storage.sync(),
       systemAmbient.now,
     )
-    this.#alarm = new AlarmClock((atMs) => void state.storage.setAlarm(atMs), systemAmbient.now)
+    this.#alarm = new AlarmClock((atMs) => void state.storage.setAlarm(atMs))
     if (!isProvisioned(state.storage.sql)) return
     const parts = this.#open()
     void state.blockConcurrencyWhile(async () => {
@@ -92,7 +92,7 @@ export class Engine {
 
   /** A turn is taken at this time, or before it. */
   wake(at: number | null): void {
-    this.#alarm.wake(at)
+    this.#alarm.wake(at, systemAmbient.now())
   }
 
   /** One alarm for everything that is due. It never throws: the platform gives up on an alarm that does. */

@@ -59,10 +59,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#instance = instance
     this.#store = new LaneStore(state.storage.sql)
     this.#vault = createVault(env.MASTER_KEY)
-    this.#alarm = new AlarmClock(
-      (atMs) => void state.storage.setAlarm(atMs),
-      () => Date.now(),
-    )
+    this.#alarm = new AlarmClock((atMs) => void state.storage.setAlarm(atMs))
     for (const kept of this.#store.all()) {
       this.#kept.add(refText(kept.assignment))
       this.#parked.set(refText(kept.assignment), kept.dueAtMs)
@@ -293,7 +290,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   #setAlarm(): void {
     let next: number | null = null
     for (const dueAtMs of this.#parked.values()) next = earliest(next, dueAtMs)
-    this.#alarm.wake(next)
+    this.#alarm.wake(next, Date.now())
   }
 }
 

@@ -7,14 +7,12 @@ import { LIMITS } from '../../../src/limits.ts'
 const platform = (startMs = 1_000_000) => {
   let now = startMs
   let set: number | null = null
-  const clock = new AlarmClock(
-    (atMs) => {
-      set = atMs
-    },
-    () => now,
-  )
+  const clock = new AlarmClock((atMs) => {
+    set = atMs
+  })
   return {
-    clock,
+    found: (atMs: number) => clock.found(atMs),
+    wake: (at: number) => clock.wake(at, now),
     set: () => set,
     now: () => now,
     advance: (ms: number) => {
@@ -29,30 +27,30 @@ const platform = (startMs = 1_000_000) => {
 
 describe('an alarm', () => {
   test('a job to be retried is not left asleep: an alarm that is due is not put off by what is asked for meanwhile', () => {
-    const { clock, set, now, advance } = platform()
+    const { wake, set, now, advance } = platform()
     const due = now() + 3
-    clock.wake(due)
+    wake(due)
     advance(5)
-    clock.wake(now() + 3_600_000)
+    wake(now() + 3_600_000)
     expect(set()).toBe(due)
     // Nor where the platform is late by so much that the alarm is set again.
     advance(LIMITS.alarmLateMs)
-    clock.wake(now() + 3_600_000)
+    wake(now() + 3_600_000)
     expect(set()).toBe(now() + 1)
   })
 
   test('of an earlier process is not put off either', () => {
-    const { clock, set, now } = platform()
-    clock.found(now() + 10)
-    clock.wake(now() + 3_600_000)
+    const { found, wake, set, now } = platform()
+    found(now() + 10)
+    wake(now() + 3_600_000)
     expect(set()).toBe(null)
-    clock.wake(now() + 5)
+    wake(now() + 5)
     expect(set()).toBe(now() + 5)
   })
 
   test('is never set for the present: the platform would take it for the one that rings', () => {
-    const { clock, set, now } = platform()
-    clock.wake(now())
+    const { wake, set, now } = platform()
+    wake(now())
     expect(set()).toBe(now() + 1)
   })
 
@@ -64,13 +62,13 @@ describe('an alarm', () => {
     )
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const { clock, set, now, advance, ring } = platform()
+        const { wake, set, now, advance, ring } = platform()
         const wanted: number[] = []
         for (const { kind, ms } of steps) {
           if (kind === 'advance') advance(ms)
           else if (kind === 'wake') {
             wanted.push(now() + ms)
-            clock.wake(now() + ms)
+            wake(now() + ms)
             // In time, unless that is over: then soon.
             expect(set()).toBeLessThanOrEqual(Math.max(Math.ceil(Math.min(...wanted)), now() + 1))
           } else if (set() !== null) {
