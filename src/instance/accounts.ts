@@ -26,10 +26,11 @@ import {
 } from '../core/ledger.ts'
 import type { Ambient } from './ambient.ts'
 import { BudgetLines } from './budget-lines.ts'
-import type { JobRow, MoneyOfRow, NewJob, Wishes } from './job-rows.ts'
+import type { JobRow, MoneyOfRow, NewJob } from './job-rows.ts'
 import type { JobStore } from './job-store.ts'
 import { ALL_DAYS, type LedgerStore } from './ledger-store.ts'
 import { overBudget, priceUnknown, tooDear } from './over-budget.ts'
+import { wishesOf } from './wishes.ts'
 
 /** Why a job gets no money; `waitsFor` is the budget for which it may wait, as the instance is configured. */
 export type Refusal = { fault: Fault; waitsFor: string | null }
@@ -109,10 +110,8 @@ export class Accounts {
 
   /** Holds a new job's estimated cost. One that is over budget is refused or, where it may, waits without a hold. */
   admit(job: NewJob, ofProject: boolean, now: number, mayWait = true): Result<MoneyOfRow> {
-    const wishes = JSON.parse(job.wishes) as Wishes
-    const estimate = estimateOf(wishes, job.model)
-    const need = { project: job.project, estimateMicros: estimate, spentMicros: 0, maxCostMicros: wishes.maxCostMicros }
-    const refusal = this.#refusal(need, shortForHold, now, ofProject)
+    const estimate = estimateOf(job, job.model)
+    const refusal = this.#refusal(needOf(job, estimate, 0), shortForHold, now, ofProject)
     const money = { ...NO_MONEY, estimate_micros: estimate }
     if (!refusal) {
       const held = { micros: estimate ?? 0, day: null }
@@ -154,7 +153,7 @@ export class Accounts {
     let next: Hold | null = hold === 'same' ? held : null
     let estimate = row.estimate_micros
     if (hold === 'new' || (hold === 'begins' && held === null && after.resume === null)) {
-      estimate = estimateOf(JSON.parse(row.wishes) as Wishes, after.model)
+      estimate = estimateOf(row, after.model)
       if (hold === 'begins') next = { micros: estimate ?? 0, day: today }
     } else if (hold === 'begins' && held) next = { micros: held.micros, day: today }
     if (entry) {
@@ -166,9 +165,7 @@ export class Accounts {
     const spent = row.spent_micros + (entry ? bookedMicros(entry) : 0)
     let refusal: Refusal | null = null
     if (hold === 'new') {
-      const { maxCostMicros } = JSON.parse(row.wishes) as Wishes
-      const need = { project: row.project, estimateMicros: estimate, spentMicros: spent, maxCostMicros }
-      refusal = this.#refusal(need, shortForHold, now, row.project !== null)
+      refusal = this.#refusal(needOf(row, estimate, spent), shortForHold, now, row.project !== null)
       next = refusal ? null : { micros: estimate ?? 0, day: null }
       moveHold(this.ledger, scopes, null, next)
     }
@@ -187,8 +184,8 @@ export class Accounts {
   mayStart(row: JobRow, now: number): Refusal | null {
     const held = heldOf(row)
     if (held ? held.day !== null : row.resume !== null) return null
-    const estimate = held ? (row.estimate_micros === null ? null : held.micros) : this.#estimateOf(row, row.model)
-    return this.#refusal(this.#needOf(row, estimate), shortForStart, now, row.project !== null)
+    const estimate = held ? (row.estimate_micros === null ? null : held.micros) : estimateOf(row, row.model)
+    return this.#refusal(needOf(row, estimate, row.spent_micros), shortForStart, now, row.project !== null)
   }
 
   /** Whether a job that waits could be held for, on this model, in the place of what it holds now. */
@@ -197,7 +194,7 @@ export class Accounts {
     const held = heldOf(row)
     this.#today(now)
     moveHold(this.ledger, scopes, held, null)
-    const need = this.#needOf(row, this.#estimateOf(row, model))
+    const need = needOf(row, estimateOf(row, model), row.spent_micros)
     const refusal = this.#refusal(need, shortForHold, now, row.project !== null)
     moveHold(this.ledger, scopes, null, held)
     return refusal
@@ -291,15 +288,6 @@ export class Accounts {
     }
   }
 
-  #estimateOf(row: JobRow, model: string): number | null {
-    return estimateOf(JSON.parse(row.wishes) as Wishes, model)
-  }
-
-  #needOf(row: JobRow, estimate: number | null): Need {
-    const { maxCostMicros } = JSON.parse(row.wishes) as Wishes
-    return { project: row.project, estimateMicros: estimate, spentMicros: row.spent_micros, maxCostMicros }
-  }
-
   /** `ofProject`: whoever reads the refusal, at once or in the record of a job, may be a client of one project. */
   #refusal(need: Need, short: typeof shortForHold, now: number, ofProject: boolean): Refusal | null {
     const { budget: policy } = this.#from.config()
@@ -327,7 +315,15 @@ export class Accounts {
 const TWO_MONTHS_BACK_MS = 35 * 24 * 60 * 60 * 1000
 
 /** By the price that the job was judged by when it was taken in. */
-const estimateOf = (wishes: Wishes, model: string): number | null => wishes.prices?.[model]?.estimated_micros ?? null
+const estimateOf = (job: Pick<JobRow, 'wishes'>, model: string): number | null =>
+  wishesOf(job).prices?.[model]?.estimated_micros ?? null
+
+const needOf = (job: Pick<JobRow, 'project' | 'wishes'>, estimateMicros: number | null, spentMicros: number): Need => ({
+  project: job.project,
+  estimateMicros,
+  spentMicros,
+  maxCostMicros: wishesOf(job).maxCostMicros,
+})
 
 export const NO_MONEY: MoneyOfRow = {
   estimate_micros: null,

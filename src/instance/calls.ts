@@ -15,8 +15,8 @@ import type { JobRow, NewJob, Wishes } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { textPriceOf } from './pricing.ts'
 import { queueBound } from './reader.ts'
-import { wishesOf } from './transitions.ts'
 import { attemptCode } from './verdicts.ts'
+import { wishesOf } from './wishes.ts'
 
 /** Calls on the line as jobs: taken in, ended, given up. Every function runs in a transaction. */
 

@@ -4,8 +4,8 @@ import type { Breaker } from '../core/breaker.ts'
 import { recordBegin, recordEnd } from '../core/credential-use.ts'
 import { LIMITS } from '../limits.ts'
 import type { CredentialRow } from './credential-store.ts'
+import type { Desk } from './desk.ts'
 import { isStandIn } from './stand-in.ts'
-import type { Desk } from './transitions.ts'
 
 /** Tells what concerns no job, as `Transitions.announce` does. */
 export type Announce = (

@@ -13,7 +13,7 @@ import type { JobRow } from './job-rows.ts'
 import type { JobStore } from './job-store.ts'
 import type { Scheduler } from './scheduler.ts'
 import { textCandidatesOf } from './text-candidates.ts'
-import { wishesOf } from './transitions.ts'
+import { wishesOf } from './wishes.ts'
 
 /** What the dead letters stand among. */
 export type Surroundings = {

@@ -8,10 +8,12 @@ import { LIMITS } from '../limits.ts'
 import { pickCredential, pickOwner } from './availability.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
+import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
 import { providerCall } from './provider-call.ts'
-import { type Desk, type Transitions, wishesOf } from './transitions.ts'
+import type { Transitions } from './transitions.ts'
 import { WaitingLines } from './waiting-lines.ts'
+import { wishesOf } from './wishes.ts'
 
 /** Waiting jobs read in one query. */
 const ROWS_AT_ONCE = 64

@@ -3,8 +3,9 @@ import { earliest } from '../core/alarm.ts'
 import type { Alternative } from '../core/outcome.ts'
 import { LIMITS } from '../limits.ts'
 import { providerReadyAt } from './availability.ts'
+import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
-import type { Desk, Transitions } from './transitions.ts'
+import type { Transitions } from './transitions.ts'
 
 /** How far the queues of a provider have been offered, by model and priority; and when to begin anew. */
 type Offered = { passed: Map<string, { tag: number; id: string }>; againAtMs: number | null }

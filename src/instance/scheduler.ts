@@ -14,6 +14,7 @@ import { LIMITS } from '../limits.ts'
 import { findModel } from '../providers/registry.ts'
 import { candidatesFor, hasRoomBeside, usableCredentials } from './availability.ts'
 import { Credentials } from './credentials.ts'
+import type { Desk } from './desk.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { AttemptRow, JobRow, MoneyOfRow, NewJob } from './job-rows.ts'
 import { logUnreadable } from './log.ts'
@@ -21,8 +22,9 @@ import { Reroutes } from './reroutes.ts'
 import { isStandIn } from './stand-in.ts'
 import { textCandidatesOf } from './text-candidates.ts'
 import { toldOf } from './told.ts'
-import { type Desk, type Effects, releaseProbes, Transitions, wishesOf } from './transitions.ts'
+import { type Effects, releaseProbes, Transitions } from './transitions.ts'
 import { attemptCode, Verdicts } from './verdicts.ts'
+import { wishesOf } from './wishes.ts'
 
 /**
  * Decides what runs next and what follows what, with the pure core. Every method runs inside the caller's transaction;

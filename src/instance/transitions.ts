@@ -8,17 +8,11 @@ import { releaseProbe } from '../core/breaker.ts'
 import { tagJob } from '../core/fair-queue.ts'
 import { type JobEvent, type Job as Lifecycle, type Step, step } from '../core/lifecycle.ts'
 import { LIMITS } from '../limits.ts'
-import type { Accounts, Refusal } from './accounts.ts'
-import type { AdminStore } from './admin-store.ts'
-import type { Ambient } from './ambient.ts'
-import type { BatchStore } from './batch-store.ts'
+import type { Refusal } from './accounts.ts'
 import { tallyBatch } from './batch-tally.ts'
-import type { Books } from './books.ts'
-import type { EventStore } from './event-store.ts'
-import type { InstanceLog } from './instance-log.ts'
-import type { JobRow, MoneyOfRow, NewJob, SetAside, Wishes } from './job-rows.ts'
-import type { JobStore } from './job-store.ts'
-import type { Usage } from './usage.ts'
+import type { Desk } from './desk.ts'
+import type { JobRow, MoneyOfRow, NewJob, SetAside } from './job-rows.ts'
+import { wishesOf } from './wishes.ts'
 
 /** What a transaction asks the world to do once it is committed. */
 export type Effects = {
@@ -38,24 +32,6 @@ const noEffects = (): Effects => ({
   open: [],
   left: [],
 })
-
-/** The database, its mirror, and the world's time and chance: what every decision is made and written with. */
-export type Desk = {
-  instance: string
-  jobs: JobStore
-  events: EventStore
-  admin: AdminStore
-  batches: BatchStore
-  books: Books
-  accounts: Accounts
-  usage: Usage
-  log: InstanceLog
-  ambient: Ambient
-  /** Where a provider may tell of an attempt; null where this deployment cannot be reached, or the provider does not tell. */
-  webhookUrl(provider: string, attempt: AttemptRef): string | null
-  /** Whether a client waits on the line for this job. */
-  isWaitedFor(job: string): boolean
-}
 
 /**
  * The one place where a job's state changes. It asks the lifecycle what follows, writes it, mirrors it in the books, and
@@ -304,14 +280,6 @@ export const releaseProbes = (
     admin.saveBreaker(name, released)
   }
 }
-
-export const wishesOf = ({ wishes }: Pick<JobRow, 'wishes'>): Readonly<Wishes> => {
-  if (lastWishes?.text !== wishes) lastWishes = { text: wishes, parsed: JSON.parse(wishes) as Wishes }
-  return lastWishes.parsed
-}
-
-/** A turn looks several times at the same row, and most jobs of an application wish for the same. */
-let lastWishes: { text: string; parsed: Wishes } | null = null
 
 const isReady = (status: JobRow['status'], dueAtMs: number | null): boolean => status === 'queued' && dueAtMs === null
 

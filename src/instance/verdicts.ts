@@ -8,8 +8,9 @@ import { LIMITS } from '../limits.ts'
 import { inService } from './availability.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
+import type { Desk } from './desk.ts'
 import type { AttemptRow, JobRow } from './job-rows.ts'
-import { type Desk, releaseProbes } from './transitions.ts'
+import { releaseProbes } from './transitions.ts'
 
 /**
  * What an attempt's end says about its provider: limits narrow or widen, breakers open or close, a credential is switched

@@ -13,8 +13,9 @@ import type { KeyRow } from './admin-store.ts'
 import { credentialRoom, pickCredential, typicalMsOf } from './availability.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
-import type { AttemptRow, JobRow, Wishes } from './job-rows.ts'
+import type { AttemptRow, JobRow } from './job-rows.ts'
 import { jobPrice } from './pricing.ts'
+import { wishesOf } from './wishes.ts'
 
 /** Rows as clients see them. */
 
@@ -37,7 +38,7 @@ export type JobContext = {
 export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord => {
   const output = row.output === null ? null : (JSON.parse(row.output) as JobOutput)
   const input = JSON.parse(row.input) as JobRecord['input']
-  const { skipped, prices } = JSON.parse(row.wishes) as Wishes
+  const { skipped, prices } = wishesOf(row)
   const price = prices?.[row.model]
   return {
     id: row.id,

@@ -1,6 +1,6 @@
 import type { WaitingClass } from '../core/fair-queue.ts'
+import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
-import type { Desk } from './transitions.ts'
 
 /** What is read of a line and not yet passed, and behind whom to read on. */
 type Line = { rows: JobRow[]; last: JobRow | null }
