@@ -110,7 +110,7 @@ const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> 
 export const endCall = (parts: Parts, ref: AttemptRef, end: CallEnd): void => {
   const row = parts.jobs.findReadable(ref.job)
   if (row?.status !== 'running' || row.attempt !== ref.attempt || row.foreground === 0) return
-  parts.scheduler.endOnLine(ref, attemptEndOf(row, end), end.abandoned)
+  parts.scheduler.attempts.endOnLine(ref, attemptEndOf(row, end), end.abandoned)
 }
 
 /** What the caller is told of a job whose attempt has ended; null while it waits for its next attempt. */

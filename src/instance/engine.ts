@@ -126,7 +126,7 @@ export class Engine {
     if (ends.length > 0) {
       this.#replies.set(lane, assign)
       // Each for itself: an end that cannot be written keeps no other from it.
-      const written = ends.map((report) => this.apply(() => parts.scheduler.end(report, report.end)))
+      const written = ends.map((report) => this.apply(() => parts.scheduler.attempts.end(report, report.end)))
       const failed = (await Promise.allSettled(written)).find((result) => result.status === 'rejected')
       this.#replies.delete(lane)
       if (failed) this.#refuseReport(parts, lane, assign, failed.reason)
@@ -181,7 +181,7 @@ export class Engine {
       this.#state.storage.transactionSync(() => {
         parts.jobs.begin()
         for (const operation of operations) operation()
-        for (const job of parts.foreground.silent(systemAmbient.now())) parts.scheduler.loseOnLine(job)
+        for (const job of parts.foreground.silent(systemAmbient.now())) parts.scheduler.attempts.loseOnLine(job)
         if (!parts.identity.deleting) wakeAt = earliest(parts.replays.turn(), parts.scheduler.turn())
         parts.jobs.flush()
         parts.admin.flush()
@@ -238,7 +238,7 @@ export class Engine {
         .map((row) => ({ job: row.id, attempt: row.attempt, startedAtMs: row.started_at_ms }))
       const failed = await parts.lanes.ask(lane, inLane, systemAmbient.now, async (lost, laneBornAtMs) => {
         // Each for itself: one that cannot be judged keeps no other from it.
-        await Promise.all(lost.map((ref) => this.apply(() => parts.scheduler.lose(ref, laneBornAtMs))))
+        await Promise.all(lost.map((ref) => this.apply(() => parts.scheduler.attempts.lose(ref, laneBornAtMs))))
       })
       if (!this.isLive(parts)) return
       if (failed) this.#logFault(parts, 'instance.lane_not_asked', failed.error)
@@ -276,7 +276,7 @@ export class Engine {
     const row = parts.jobs.findRunning(job)
     if (row?.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
-    if (rate?.remaining === 0) this.background(this.apply(() => parts.scheduler.rateHint(job, rate)))
+    if (rate?.remaining === 0) this.background(this.apply(() => parts.scheduler.attempts.rateHint(job, rate)))
     parts.broadcast.progress({ ...row, id: job }, systemAmbient.now(), { progress, message })
     return []
   }

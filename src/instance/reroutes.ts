@@ -1,7 +1,7 @@
 import { fault } from '../contract/fault.ts'
 import { earliest } from '../core/alarm.ts'
-import type { Alternative } from '../core/outcome.ts'
 import { LIMITS } from '../limits.ts'
+import { alternativesOf } from './alternatives.ts'
 import { providerReadyAt } from './availability.ts'
 import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
@@ -14,14 +14,12 @@ type Offered = { passed: Map<string, { tag: number; id: string }>; againAtMs: nu
 export class Reroutes {
   readonly #desk: Desk
   readonly #transitions: Transitions
-  readonly #alternatives: (row: JobRow, now: number) => Alternative[]
   /** Of providers that cannot be called. */
   readonly #offered = new Map<string, Offered>()
 
-  constructor(desk: Desk, transitions: Transitions, alternatives: (row: JobRow, now: number) => Alternative[]) {
+  constructor(desk: Desk, transitions: Transitions) {
     this.#desk = desk
     this.#transitions = transitions
-    this.#alternatives = alternatives
   }
 
   /** A transaction was rolled back: what was offered in it was not. */
@@ -70,7 +68,7 @@ export class Reroutes {
 
   #offerJob(row: JobRow, offered: Offered, now: number): void {
     if (row.resume !== null) return
-    const [other] = this.#alternatives(row, now)
+    const [other] = alternativesOf(this.#desk.books, row, new Set([row.model]), now)
     if (!other) return
     if (other.readyAtMs > now) {
       // No sooner than it is worth looking at all of them again.
