@@ -1,18 +1,16 @@
 import type { DeadLetterFilter } from '../contract/dead-letter.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
-import type { ImageInput } from '../contract/image.ts'
-import { rankCandidates } from '../core/choice.ts'
 import { readResume } from '../job/resume.ts'
 import { LIMITS } from '../limits.ts'
 import type { Accounts } from './accounts.ts'
+import { ableModels } from './alternatives.ts'
 import type { Ambient } from './ambient.ts'
-import { candidatesFor, providerReadyAt } from './availability.ts'
+import { providerReadyAt } from './availability.ts'
 import type { Books } from './books.ts'
-import type { DeadLetterQuery, DeadLetterStore, Place, Span } from './dead-letter-store.ts'
+import type { DeadLetterQuery, DeadLetterStore, Span } from './dead-letter-store.ts'
 import type { JobRow } from './job-rows.ts'
 import type { JobStore } from './job-store.ts'
 import type { Scheduler } from './scheduler.ts'
-import { textCandidatesOf } from './text-candidates.ts'
 import { wishesOf } from './wishes.ts'
 
 /** What the dead letters stand among. */
@@ -87,20 +85,14 @@ export const queryOf = (filter: DeadLetterFilter, project: string | null): DeadL
 })
 
 /** The times of a filter as places; ids lie behind the empty text. */
-export const spanOf = (filter: DeadLetterFilter, before: Place | null = null): Span => ({
+export const spanOf = (filter: DeadLetterFilter): Span => ({
   after: { atMs: filter.from === undefined ? 0 : Date.parse(filter.from), id: '' },
-  before: before ?? { atMs: filter.to === undefined ? Number.MAX_SAFE_INTEGER : Date.parse(filter.to), id: '' },
+  before: { atMs: filter.to === undefined ? Number.MAX_SAFE_INTEGER : Date.parse(filter.to), id: '' },
 })
 
 /** The best of the models that the job allowed and that can serve it now; those that failed it before are tried anew. */
-const bestModel = (row: JobRow, books: Books, now: number): string | null => {
-  const { models, prefer, prices } = wishesOf(row)
-  const candidates =
-    row.type === 'image.generate@1'
-      ? candidatesFor(books, models, JSON.parse(row.input) as ImageInput, row.tokens, now).candidates
-      : textCandidatesOf(books, row, models, prices, now)
-  return rankCandidates(candidates, prefer, now).find((candidate) => candidate.readyAtMs !== null)?.model ?? null
-}
+const bestModel = (row: JobRow, books: Books, now: number): string | null =>
+  ableModels(books, row, wishesOf(row).models, now)[0]?.model ?? null
 
 /** What the provider has made and only has to be stored, where its files are still there; anything else begins anew. */
 const storedPoint = (text: string | null, now: number): string | null => {
