@@ -7,6 +7,7 @@ import type { Usage } from '../contract/usage.ts'
 import { callCostMicros } from '../core/call-cost.ts'
 import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
+import { tellingRate } from '../core/rate-hint.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
 import { systemAmbient } from './ambient.ts'
@@ -138,8 +139,7 @@ export const retryAfterOf = (parts: Parts, call: OpenCall, now: number): number 
 
 const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
   const price = wishesOf(row).prices?.[row.model] ?? null
-  const [requests, tokens] = [end.rate.requests, end.rate.tokens]
-  const rate = requests?.remaining === 0 ? requests : (tokens ?? requests)
+  const rate = tellingRate(end.rate)
   return {
     output: null,
     fault: end.fault,

@@ -9,6 +9,7 @@ import { callCostMicros } from '../core/call-cost.ts'
 import { generatedText } from '../core/chunks.ts'
 import { expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
+import { tellingRate } from '../core/rate-hint.ts'
 import { tokensOf } from '../core/tokens.ts'
 import { LIMITS } from '../limits.ts'
 import type { RateHints } from '../providers/dialect.ts'
@@ -120,8 +121,8 @@ const EMPTY = {
 const costOf = ({ price }: Assignment, usage: Usage, cached: boolean, serviceTier: string | null): number | null =>
   cached ? 0 : callCostMicros(price ?? null, usage, serviceTier)
 
-const rateOf = ({ requests, tokens }: RateHints): { rate?: RateHint } => {
-  const rate = requests?.remaining === 0 ? requests : (tokens ?? requests)
+const rateOf = (rates: RateHints): { rate?: RateHint } => {
+  const rate = tellingRate(rates)
   return rate ? { rate } : {}
 }
 
