@@ -79,16 +79,7 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   const again = resume?.stage === 'reconcile' && found === null
   const from = again ? null : resume
   const calledMs = tools.now()
-  if (again)
-    tools.keep(
-      writeResume({
-        stage: 'reconcile',
-        sinceMs: calledMs,
-        attempt: assignment.attempt,
-        tries: 0,
-        account: accountOf(assignment),
-      }),
-    )
+  if (again) tools.keep(writeResume(lookingFor(assignment, calledMs)))
   const outcome = found ?? (await provider.start(call, http))
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
@@ -164,17 +155,19 @@ const reconciling = (
   beganMs: number,
 ): Resume | null => {
   if (!provider.reconcile || (failed.code !== 'outcome_unknown' && failed.code !== 'provider_timeout')) return null
-  if (resume === null)
-    return {
-      stage: 'reconcile',
-      sinceMs: beganMs,
-      attempt: assignment.attempt,
-      tries: 0,
-      account: accountOf(assignment),
-    }
+  if (resume === null) return lookingFor(assignment, beganMs)
   if (resume.stage !== 'reconcile' || failed.retryAfterMs === undefined || resume.tries >= RECONCILE_TRIES) return null
   return { ...resume, tries: resume.tries + 1 }
 }
+
+/** The attempt's own call, made at this time or later. */
+const lookingFor = (assignment: Assignment, sinceMs: number): Resume => ({
+  stage: 'reconcile',
+  sinceMs,
+  attempt: assignment.attempt,
+  tries: 0,
+  account: accountOf(assignment),
+})
 
 const parked = (resume: Resume, dueAtMs: number): Step => ({ kind: 'parked', resume: writeResume(resume), dueAtMs })
 
@@ -202,14 +195,8 @@ const store = async (
     }
     if (!stored.ok) {
       const again: Resume = { ...resume, booked: true, ...(stored.suspect ? { suspect: stored.suspect } : {}) }
-      const failed: Failed = {
-        kind: 'fault',
-        code: tools.signal.aborted ? 'canceled' : stored.code,
-        message: stored.message,
-        ...(stored.param ? { param: stored.param } : {}),
-        providerRequestId: resume.done.providerRequestId,
-        costMicros: costOf(resume),
-      }
+      const code = tools.signal.aborted ? 'canceled' : stored.code
+      const failed = failedOf(resume, { ...stored, code })
       const storeMs = tools.now() - storeStartedMs
       return ended(failed, providerMs, storeMs, stored.retryable && isKeepable(text) ? writeResume(again) : null)
     }
@@ -217,14 +204,7 @@ const store = async (
   }
   const [blank] = leftOut
   if (blank && images.length === 0) {
-    const failed: Failed = {
-      kind: 'fault',
-      code: blank.code,
-      message: blank.message,
-      providerRequestId: resume.done.providerRequestId,
-      costMicros: costOf(resume),
-    }
-    return ended(failed, providerMs, tools.now() - storeStartedMs)
+    return ended(failedOf(resume, blank), providerMs, tools.now() - storeStartedMs)
   }
   const end: AttemptEnd = {
     output: { images, ...(blank ? { left_out: leftOut } : {}) },
@@ -237,6 +217,19 @@ const store = async (
   }
   return { kind: 'ended', end }
 }
+
+/** What was made and bought, and could not be stored. */
+const failedOf = (
+  resume: { done: Done; booked: boolean },
+  { code, message, param }: { code: Failed['code']; message: string; param?: string },
+): Failed => ({
+  kind: 'fault',
+  code,
+  message,
+  ...(param ? { param } : {}),
+  providerRequestId: resume.done.providerRequestId,
+  costMicros: costOf(resume),
+})
 
 const costOf = (resume: { done: Done; booked: boolean }): number | null => (resume.booked ? 0 : resume.done.costMicros)
 
