@@ -31,7 +31,7 @@ const AGED = `SELECT id, status, ended_at_ms, discarded_at_ms, batch IS NOT NULL
     (SELECT 1 FROM batches WHERE batches.id = jobs.batch AND batches.ended_at_ms IS NULL) AS is_held FROM jobs`
 
 /** What one deletion did. `more`: as many were deleted as one step may. `oldestAtMs`: of what is left; null: nothing is. */
-export type Trim = { deleted: number; more: boolean; oldestAtMs: number | null }
+export type Trim = { more: boolean; oldestAtMs: number | null }
 
 export class RetentionStore {
   readonly #sql: SqlStorage
@@ -119,7 +119,6 @@ export class RetentionStore {
     if (last) this.#sql.exec('DELETE FROM events WHERE seq <= ?', last.at)
     const left = rows.slice(count)
     return {
-      deleted: count,
       more: count === LIMITS.trimEvents,
       oldestAtMs: left.length > 1 ? (left[0]?.at_ms ?? null) : null,
     }
@@ -147,7 +146,7 @@ export class RetentionStore {
   #trimmed(deleted: number, atMost: number, oldest: string): Trim {
     const [row] = this.#sql.exec(oldest)
     const oldestAtMs = row ? v.parse(v.object({ n: v.nullable(time) }), row).n : null
-    return { deleted, more: deleted === atMost, oldestAtMs }
+    return { more: deleted === atMost, oldestAtMs }
   }
 
   #deleted(query: string, ...bindings: (string | number)[]): number {

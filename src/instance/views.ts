@@ -135,9 +135,7 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   const limiters = books.limiters(row.model)
   const blocked = whyNotNow(row, context)
   const position = ahead === null ? null : ahead + 1
-  if (position === null)
-    return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
-  if (blocked.untilMs === NEVER_MS)
+  if (position === null || blocked.untilMs === NEVER_MS)
     return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
   const [provider] = limiters
   const record = books.record(row.model)
