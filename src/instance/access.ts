@@ -53,6 +53,14 @@ export class Access {
   }
 }
 
+/** The project of what is asked for: as it names it, or the key's own. A key of one project asks for no other. */
+export const projectFor = ({ project: own }: Principal, asked: string | null | undefined): Result<string | null> => {
+  const project = asked ?? own
+  return own === null || project === own ? ok(project) : otherProject()
+}
+
+export const otherProject = () => refuse('permission_denied', 'This key is of another project.', { param: 'project' })
+
 export const notHere = () => refuse('not_found', NOT_HERE_MESSAGE)
 
 const isGood = (key: KeyRow, now: number): boolean => key.expires_at_ms === null || key.expires_at_ms > now

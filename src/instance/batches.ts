@@ -3,12 +3,12 @@ import { type Fault, ok, type Result, refuse } from '../contract/fault.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { batchProgress, batchStatus } from '../core/batch.ts'
 import { LIMITS } from '../limits.ts'
-import type { Principal } from './access.ts'
+import { type Principal, projectFor } from './access.ts'
 import { NO_MONEY } from './accounts.ts'
 import { systemAmbient } from './ambient.ts'
 import type { BatchRow } from './batch-store.ts'
 import { costOfBatch } from './batch-tally.ts'
-import type { SubmitOptions } from './intake.ts'
+import { madeBefore, type SubmitOptions } from './intake.ts'
 import type { MoneyOfRow, NewJob } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { queueBound } from './reader.ts'
@@ -29,17 +29,12 @@ export const takeInBatch = (
   const now = systemAmbient.now()
   const scope = principal.project ?? ''
   const { idempotencyKey: key, fingerprint } = options
-  const earlier = key === null ? null : parts.idempotency.find(scope, key, now)
-  if (earlier && earlier.fingerprint !== fingerprint) {
-    return refuse('idempotency_mismatch', 'This Idempotency-Key was used with another request.', {
-      param: 'Idempotency-Key',
-    })
-  }
-  if (earlier) return ok({ id: earlier.job, replayed: true })
-  const project = request.project ?? principal.project
-  if (principal.project !== null && project !== principal.project) {
-    return refuse('permission_denied', 'This key is of another project.', { param: 'project' })
-  }
+  const earlier = madeBefore(parts, scope, options, now)
+  if (!earlier.ok) return earlier
+  if (earlier.value !== null) return ok({ id: earlier.value, replayed: true })
+  const asked = projectFor(principal, request.project)
+  if (!asked.ok) return asked
+  const project = asked.value
   if (parts.books.waiting() + request.jobs.length > queueBound(parts)) {
     return refuse('queue_full', 'The queue of this instance has no room for the whole batch.', {
       retryAfterMs: LIMITS.backoffMaxMs,

@@ -9,9 +9,10 @@ import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { tellingRate } from '../core/rate-hint.ts'
 import { LIMITS } from '../limits.ts'
-import type { Principal } from './access.ts'
+import { type Principal, projectFor } from './access.ts'
 import { systemAmbient } from './ambient.ts'
 import { modelReadyAt, textCandidate } from './availability.ts'
+import { queueFull } from './intake.ts'
 import type { JobRow, NewJob, Wishes } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { textPriceOf } from './pricing.ts'
@@ -30,14 +31,10 @@ export const takeCall = (
   call: OpenCall,
 ): Result<null> => {
   const now = systemAmbient.now()
-  const project = call.project ?? principal.project
-  if (principal.project !== null && project !== principal.project) {
-    return refuse('permission_denied', 'This key is of another project.', { param: 'project' })
-  }
-  if (parts.books.waiting() >= queueBound(parts)) {
-    return refuse('queue_full', 'The queue of this instance is full.', { retryAfterMs: LIMITS.backoffMaxMs })
-  }
-  const planned = planCall(parts, call, { id, requestId, project, now })
+  const project = projectFor(principal, call.project)
+  if (!project.ok) return project
+  if (parts.books.waiting() >= queueBound(parts)) return queueFull()
+  const planned = planCall(parts, call, { id, requestId, project: project.value, now })
   if (!planned.ok) return planned
   const job = planned.value
   // A job waits for its budget for days; a client on the line does not.

@@ -1,8 +1,8 @@
 import type { DeadLetterFilter, DeadLetterRecords } from '../contract/dead-letter.ts'
-import { type Result, refuse } from '../contract/fault.ts'
+import { ok, type Result } from '../contract/fault.ts'
 import { type Answered, toWire } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
-import type { Principal } from './access.ts'
+import { otherProject, type Principal } from './access.ts'
 import type { Place } from './dead-letter-store.ts'
 import { queryOf, spanOf } from './dead-letters.ts'
 import type { JobRow } from './job-rows.ts'
@@ -60,9 +60,7 @@ const NOTHING: DeadLetterRecords = { data: [], next: null }
 
 /** A key of one project acts on that project's dead letters only. */
 export const ownProject = (principal: Principal, asked: string | undefined): Result<null> =>
-  foreignProject(principal, asked)
-    ? refuse('permission_denied', 'This key is of another project.', { param: 'project' })
-    : { ok: true, value: null }
+  foreignProject(principal, asked) ? otherProject() : ok(null)
 
 const foreignProject = (principal: Principal, asked: string | undefined): boolean =>
   principal.project !== null && asked !== undefined && asked !== principal.project

@@ -8,6 +8,7 @@ import type { Ambient } from './ambient.ts'
 import { providerReadyAt } from './availability.ts'
 import type { Books } from './books.ts'
 import type { DeadLetterQuery, DeadLetterStore, Span } from './dead-letter-store.ts'
+import { queueFull } from './intake.ts'
 import type { JobRow } from './job-rows.ts'
 import type { JobStore } from './job-store.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -41,9 +42,7 @@ export class DeadLetters {
     if (row.status !== 'failed') return refuse('conflict', `The job is ${row.status}: only a failed one is replayed.`)
     if (row.foreground === 1)
       return refuse('conflict', 'A call on the line is not replayed: what it asked was not kept.')
-    if (books.waiting() >= queueBound()) {
-      return refuse('queue_full', 'The queue of this instance is full.', { retryAfterMs: LIMITS.backoffMaxMs })
-    }
+    if (books.waiting() >= queueBound()) return queueFull()
     const now = ambient.now()
     const resume = storedPoint(row.resume, now)
     // What was made belongs to the model that made it.
