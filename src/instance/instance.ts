@@ -133,20 +133,18 @@ export class Instance extends DurableObject<Env> {
   // ---------------------------------------------------------------------------------------------------- jobs
 
   async submit(caller: Caller, wire: Wire<JobRequest>, options: SubmitOptions): Promise<Result<Submitted>> {
-    const parts = this.#engine.live
-    if (!parts) return notHere()
-    const access = parts.access.check(caller, 'jobs', systemAmbient.now())
-    if (!access.ok) return access
-    const request = fromWire(wire)
-    const submitted = await this.#engine.apply(() => takeIn(parts, access.value, caller.requestId, request, options))
-    if (!submitted.ok) return submitted
-    const { id, replayed } = submitted.value
-    const waited = await this.#wait(parts, caller, id, options.waitMs)
-    if (!waited.ok) return waited
-    const row = parts.jobs.find(id)
-    if (row) return ok({ ...readJob(parts, row, systemAmbient.now(), LIMITS.queuePositionAtSubmit), id, replayed })
-    const archived = await this.#archived(parts, access.value, id)
-    return archived.ok ? ok({ ...archived.value, id, replayed }) : noLongerKept()
+    return this.#as(caller, 'jobs', async (parts, principal) => {
+      const request = fromWire(wire)
+      const submitted = await this.#engine.apply(() => takeIn(parts, principal, caller.requestId, request, options))
+      if (!submitted.ok) return submitted
+      const { id, replayed } = submitted.value
+      const waited = await this.#wait(parts, caller, id, options.waitMs)
+      if (!waited.ok) return waited
+      const row = parts.jobs.find(id)
+      if (row) return ok({ ...readJob(parts, row, systemAmbient.now(), LIMITS.queuePositionAtSubmit), id, replayed })
+      const archived = await this.#archived(parts, principal, id)
+      return archived.ok ? ok({ ...archived.value, id, replayed }) : noLongerKept()
+    })
   }
 
   /** Who submits may wait for what it submitted: the edge then asks with the scope `jobs`. */
@@ -179,8 +177,7 @@ export class Instance extends DurableObject<Env> {
         if (row.status === 'canceled' || parts.scheduler.cancel(row)) return ok(null)
         return refuse('conflict', `The job has already ${row.status}.`)
       })
-      if (verdict.ok) return ok(rereadJob(parts, id, systemAmbient.now()))
-      return this.#archivedOr(verdict, parts, principal, id)
+      return this.#changed(verdict, parts, principal, id)
     })
   }
 
@@ -191,8 +188,7 @@ export class Instance extends DurableObject<Env> {
         const row = parts.jobs.find(id)
         return visible(row, principal) ? parts.deadLetters.readmit(row, null) : noJob()
       })
-      if (verdict.ok) return ok(rereadJob(parts, id, systemAmbient.now()))
-      return this.#archivedOr(verdict, parts, principal, id)
+      return this.#changed(verdict, parts, principal, id)
     })
   }
 
@@ -570,7 +566,7 @@ export class Instance extends DurableObject<Env> {
 
   // ------------------------------------------------------------------------------------------------- private
 
-  /** Runs `act` for a caller who holds the scope. Nothing is authenticated anywhere else. */
+  /** Runs `act` for a caller who holds the scope. Only a subscription, which is no RPC, is authenticated elsewhere. */
   async #as<T>(
     caller: Caller,
     scope: Scope,
@@ -610,9 +606,15 @@ export class Instance extends DurableObject<Env> {
     return record ? ok(answer(parts, toWire(record), systemAmbient.now())) : noJob()
   }
 
-  /** What is asked of an archived job is refused as what it is; `refused` stands for any other. */
-  async #archivedOr(refused: Result<never>, parts: Parts, principal: Principal, id: string): Promise<Result<never>> {
-    if (parts.jobs.find(id)) return refused
+  /** The job behind a change, or why it was refused. What is asked of an archived one is refused as what it is. */
+  async #changed(
+    verdict: Result<null>,
+    parts: Parts,
+    principal: Principal,
+    id: string,
+  ): Promise<Result<Answered<JobRecord>>> {
+    if (verdict.ok) return ok(rereadJob(parts, id, systemAmbient.now()))
+    if (parts.jobs.find(id)) return verdict
     const archived = await this.#archived(parts, principal, id)
     return archived.ok ? refuse('conflict', 'The job has ended and is archived: it can only be read.') : archived
   }
