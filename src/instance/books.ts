@@ -15,6 +15,7 @@ import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
 import type { PriceBook } from './price-book.ts'
+import { QueueCounts } from './queue-counts.ts'
 import { standInFor } from './stand-in.ts'
 import { TokenCharges } from './token-charges.ts'
 import { UsageMirror } from './usage.ts'
@@ -35,11 +36,6 @@ export type ProviderSetup = {
   /** Deleted ones that work under way still needs. */
   retired: CredentialRow[]
 }
-
-/** A job as far as its place in the queue goes. */
-export type Queued = { provider: string; model: string; priority: number; queued_at_ms: number }
-
-const MINUTE_MS = 60_000
 
 /**
  * What the actor keeps in memory so that a turn reads little: a mirror of the database, made from it at the start and
@@ -62,6 +58,7 @@ export class Books {
   readonly uses = new Map<string, CredentialUse>()
   readonly usage = new UsageMirror()
   readonly tokenCharges = new TokenCharges()
+  readonly queues = new QueueCounts()
   readonly #rules = new Map<string, LimiterRules>()
   /** Of a model, what stands before its calls. */
   readonly #before = new Map<string, { name: string; rules: LimiterRules }[]>()
@@ -71,10 +68,6 @@ export class Books {
   readonly #held = new Map<string, string>()
   /** Per `provider status`, jobs that have not ended. */
   readonly #live = new Map<string, number>()
-  /** Per provider: models, their priorities, and how many jobs of each could start. */
-  readonly #ready = new Map<string, Map<string, Map<number, number>>>()
-  /** Per `provider priority`: how many jobs wait since which minute. */
-  readonly #since = new Map<string, Map<number, number>>()
   readonly #instance: string
   #jobs: JobStore | null = null
 
@@ -92,11 +85,10 @@ export class Books {
       this.#held,
       this.#orders,
       this.#live,
-      this.#ready,
-      this.#since,
       this.breakers,
       this.usage,
       this.tokenCharges,
+      this.queues,
     ]
     for (const mirror of mirrors) mirror.clear()
     this.seq = events.bounds().last
@@ -111,7 +103,7 @@ export class Books {
     if (this.uses.size === 0) for (const [name, use] of admin.credentials.uses()) this.uses.set(name, use)
     for (const row of jobs.census.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
     for (const row of jobs.census.readyCounts())
-      this.enterQueue({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
+      this.queues.enter({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
     for (const { provider, priority, project, least, greatest } of jobs.census.tagRanges()) {
       restoreTags(this.order(provider), priority, project ?? '', this.weightOf(project), { least, greatest })
     }
@@ -277,54 +269,6 @@ export class Books {
     return (project !== null && Object.hasOwn(this.weights, project) && this.weights[project]) || 1
   }
 
-  enterQueue(job: Queued, count = 1): void {
-    const models = this.#ready.get(job.provider) ?? new Map<string, Map<number, number>>()
-    const priorities = models.get(job.model) ?? new Map<number, number>()
-    this.#ready.set(
-      job.provider,
-      models.set(job.model, priorities.set(job.priority, (priorities.get(job.priority) ?? 0) + count)),
-    )
-    const since = this.#since.get(`${job.provider} ${job.priority}`) ?? new Map<number, number>()
-    const minute = Math.floor(job.queued_at_ms / MINUTE_MS)
-    this.#since.set(`${job.provider} ${job.priority}`, since.set(minute, (since.get(minute) ?? 0) + count))
-  }
-
-  leaveQueue(job: Queued): void {
-    const models = this.#ready.get(job.provider)
-    const priorities = models?.get(job.model)
-    lower(priorities, job.priority)
-    if (priorities?.size === 0) models?.delete(job.model)
-    lower(this.#since.get(`${job.provider} ${job.priority}`), Math.floor(job.queued_at_ms / MINUTE_MS))
-  }
-
-  /** Models of a provider with jobs that could start, and how many of each priority. */
-  ready(provider: string): ReadonlyMap<string, ReadonlyMap<number, number>> {
-    return this.#ready.get(provider) ?? new Map()
-  }
-
-  /** Jobs of a provider that could start. */
-  waitingAt(provider: string): number {
-    let sum = 0
-    for (const counts of this.ready(provider).values()) for (const count of counts.values()) sum += count
-    return sum
-  }
-
-  /** Jobs of a provider that could start and have a higher priority. */
-  readyAbove(provider: string, priority: number): number {
-    let sum = 0
-    for (const counts of this.ready(provider).values()) {
-      for (const [other, count] of counts) if (other > priority) sum += count
-    }
-    return sum
-  }
-
-  /** Since when the oldest waits that could start, to the minute, in ms since the epoch. */
-  oldestAtMs(provider: string, priority: number): number {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const minute of this.#since.get(`${provider} ${priority}`)?.keys() ?? []) oldest = Math.min(oldest, minute)
-    return oldest * MINUTE_MS
-  }
-
   live(provider: string, status: Status): number {
     return this.#live.get(`${provider} ${status}`) ?? 0
   }
@@ -356,12 +300,7 @@ export class Books {
   }
 }
 
-const lower = (counts: Map<number, number> | undefined, key: number): void => {
-  const left = (counts?.get(key) ?? 0) - 1
-  if (left > 0) counts?.set(key, left)
-  else counts?.delete(key)
-}
-
+const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * 60 * 1000
 
 const rulesOf = (limits: ProviderLimits | CredentialLimits): LimiterRules => {

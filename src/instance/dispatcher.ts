@@ -42,7 +42,7 @@ export class Dispatcher {
   startAtOnce(id: string, now: number): void {
     const { books, jobs } = this.#desk
     const row = jobs.find(id)
-    if (row?.status !== 'queued' || row.due_at_ms !== null || books.waitingAt(row.provider) !== 1) return
+    if (row?.status !== 'queued' || row.due_at_ms !== null || books.queues.waitingAt(row.provider) !== 1) return
     if (!books.setups.get(row.provider)?.enabled) return
     if (this.#start(row, now).started) serveJob(books.order(row.provider), row.priority, row.tag)
   }
@@ -51,7 +51,7 @@ export class Dispatcher {
   claim(provider: string, now: number): number | null {
     const { books } = this.#desk
     const setup = books.setups.get(provider)
-    if (!setup?.enabled || books.ready(provider).size === 0) return null
+    if (!setup?.enabled || books.queues.ready(provider).size === 0) return null
     const lines = new WaitingLines(this.#desk, provider, Math.max(1, Math.min(this.#roomOf(provider), ROWS_AT_ONCE)))
     let wakeAt: number | null = null
     let moved = false

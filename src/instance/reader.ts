@@ -62,8 +62,8 @@ export const readJobs = (parts: Parts, principal: Principal, filter: JobFilter, 
 
 /** Jobs that start before a waiting one: exact near the head; far behind it, all of its kind. */
 const aheadOf = (parts: Parts, row: JobRow, bound: number): number => {
-  const ofItsKind = parts.books.ready(row.provider).get(row.model)?.get(row.priority) ?? 1
-  const above = parts.books.readyAbove(row.provider, row.priority)
+  const ofItsKind = parts.books.queues.ready(row.provider).get(row.model)?.get(row.priority) ?? 1
+  const above = parts.books.queues.readyAbove(row.provider, row.priority)
   // Most are asked after when they have just come: who stands behind them is known.
   const behind = ofItsKind <= 1 ? 0 : parts.jobs.behind(row)
   if (behind !== null) return ofItsKind - 1 - behind + above

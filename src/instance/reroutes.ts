@@ -33,7 +33,7 @@ export class Reroutes {
    */
   offer(provider: string, now: number): number | null {
     const { books, jobs } = this.#desk
-    const queues = books.ready(provider)
+    const queues = books.queues.ready(provider)
     const readyAtMs = queues.size === 0 ? now : providerReadyAt(books, provider, now)
     if (readyAtMs !== null && readyAtMs <= now + WORTH_WAITING_MS) {
       this.#offered.delete(provider)

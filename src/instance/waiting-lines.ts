@@ -27,15 +27,18 @@ export class WaitingLines {
   classes(): WaitingClass[] {
     const { books } = this.#desk
     const priorities = new Set<number>()
-    for (const [model, counts] of books.ready(this.#provider))
+    for (const [model, counts] of books.queues.ready(this.#provider))
       for (const priority of counts.keys()) if (this.#isOpen(model, priority)) priorities.add(priority)
-    return [...priorities].map((priority) => ({ priority, oldestAtMs: books.oldestAtMs(this.#provider, priority) }))
+    return [...priorities].map((priority) => ({
+      priority,
+      oldestAtMs: books.queues.oldestAtMs(this.#provider, priority),
+    }))
   }
 
   /** The job of a class with the lowest tag; null where all were passed. */
   first(priority: number): JobRow | null {
     let best: JobRow | null = null
-    for (const [model, counts] of this.#desk.books.ready(this.#provider)) {
+    for (const [model, counts] of this.#desk.books.queues.ready(this.#provider)) {
       const waiting = counts.get(priority)
       if (waiting === undefined || !this.#isOpen(model, priority)) continue
       const head = this.#head(model, priority, waiting)

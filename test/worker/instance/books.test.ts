@@ -11,10 +11,10 @@ test('jobs that have left the queue leave nothing in memory, however many models
   const books = new Books('prod', {} as PriceBook)
   for (let i = 0; i < 1_000; i += 1) {
     const job = { provider: 'vllm', model: `vllm/model-${i}`, priority: 5, queued_at_ms: 0 }
-    books.enterQueue(job)
-    books.leaveQueue(job)
+    books.queues.enter(job)
+    books.queues.leave(job)
   }
-  expect([...books.ready('vllm').keys()]).toEqual([])
+  expect([...books.queues.ready('vllm').keys()]).toEqual([])
 })
 
 test('of models of any name those used last are remembered, in memory and on disk', async () => {
