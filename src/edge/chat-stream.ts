@@ -133,27 +133,32 @@ class StreamedChat {
   body(begun: Promise<void>): ReadableStream<Uint8Array> {
     const encoder = new TextEncoder()
     const encode = (text: string) => encoder.encode(text)
-    let waitingSinceMs: number | null = null
+    /** Since when somebody waits and has heard nothing, a comment neither. */
+    let quietSinceMs: number | null = null
     let timer: ReturnType<typeof setTimeout> | null = null
-    // One timer for the whole stream, which looks whether somebody has waited long.
-    const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    // One timer for the whole stream, which rings when whoever waits now will have waited long.
+    const watch = (controller: ReadableStreamDefaultController<Uint8Array>, afterMs: number): void => {
       timer = setTimeout(() => {
         const { signal } = this.#world.abort
         // Whoever stopped reading is not there to hear of the end.
-        if (signal.aborted && waitingSinceMs === null) this.#stopUnread()
+        if (signal.aborted && quietSinceMs === null) this.#stopUnread()
         if (this.#cut) return
-        const quietMs = waitingSinceMs === null ? 0 : this.#world.now() - waitingSinceMs
-        if (quietMs >= LIMITS.sseKeepAliveMs) controller.enqueue(encode(KEEP_ALIVE))
-        watch(controller)
-      }, LIMITS.sseKeepAliveMs)
+        const now = this.#world.now()
+        // A clock that was set back holds no comment up.
+        const quietMs = quietSinceMs === null ? 0 : Math.max(0, now - quietSinceMs)
+        if (quietMs < LIMITS.sseKeepAliveMs) return watch(controller, LIMITS.sseKeepAliveMs - quietMs)
+        controller.enqueue(encode(KEEP_ALIVE))
+        quietSinceMs = now
+        watch(controller, LIMITS.sseKeepAliveMs)
+      }, afterMs)
     }
     return new ReadableStream(
       {
-        start: watch,
+        start: (controller) => watch(controller, LIMITS.sseKeepAliveMs),
         pull: async (controller) => {
-          waitingSinceMs = this.#world.now()
+          quietSinceMs = this.#world.now()
           const text = await this.#take(begun)
-          waitingSinceMs = null
+          quietSinceMs = null
           if (this.#left) return
           if (text !== '') controller.enqueue(encode(text))
           if (!this.#finished) return

@@ -234,6 +234,28 @@ describe('silence', () => {
     expect(foreground.closed).toMatchObject([{ end: { fault: { code: 'provider_timeout' }, delivered: false } }])
   })
 
+  test('is never longer than the time between two keep-alives, wherever it begins', async () => {
+    const heardAfterMs = async (fetch: Fetch): Promise<number[]> => {
+      const served = serve('stream', fakeForeground({ timeoutMs: 4 * LIMITS.sseKeepAliveMs }), fetch)
+      const heardAtMs: number[] = []
+      void served.response.then(async (response) => {
+        // A client that needs a moment before it reads.
+        await new Promise((resolve) => setTimeout(resolve, 1))
+        heardAtMs.push(Date.now())
+        const reader = response.body?.getReader()
+        while (!(await reader?.read())?.done) heardAtMs.push(Date.now())
+      })
+      await vi.advanceTimersByTimeAsync(5 * LIMITS.sseKeepAliveMs)
+      await served.settled()
+      return heardAtMs.slice(1).map((atMs, index) => atMs - (heardAtMs[index] ?? 0))
+    }
+    for (const fetch of [silent, streaming(RECORDED.slice(0, 3), 'hang').fetch]) {
+      const pauses = await heardAfterMs(fetch)
+      expect(pauses.length).toBeGreaterThan(2)
+      expect(Math.max(...pauses)).toBe(LIMITS.sseKeepAliveMs)
+    }
+  })
+
   test('behind the first text ends the stream after its limit', async () => {
     const foreground = fakeForeground()
     const stalled = streaming(RECORDED.slice(0, 3), 'hang')
