@@ -130,6 +130,8 @@ export class LineCall {
   ): Promise<T | null> {
     const { job, attempt } = this.opening
     this.#opening = null
+    // An attempt that has ended has no lease: renewed while the next one's turn is waited for, it would be told to be over.
+    this.#release()
     const end: CallEnd = {
       ...ending,
       fault: failed && faultFrom(failed),
@@ -141,8 +143,6 @@ export class LineCall {
     } catch (error) {
       logLost(job, attempt, error)
       return null
-    } finally {
-      this.#release()
     }
   }
 

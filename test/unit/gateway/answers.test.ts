@@ -8,6 +8,7 @@ import { fakeForeground } from './fake-foreground.ts'
 import { answering, COMPLETION, ERROR, inTurn, RECORDED, SEALED_FOR_EVER, serve, silent, streaming } from './served.ts'
 
 const TWO = { models: ['vllm/any'] }
+const EMBEDDED = { object: 'list', model: 'm', data: [{ object: 'embedding', index: 0, embedding: [0.5, 1] }] }
 const bodyOf = async <T>(response: Promise<Response>): Promise<T> => (await (await response).json()) as T
 
 describe('a chat without a stream', () => {
@@ -189,6 +190,22 @@ describe('time', () => {
     expect(foreground.renewed).toHaveLength(2)
     served.leave()
     await served.response
+  })
+
+  test.each(['chat', 'stream', 'embeddings'] as const)('until a next turn does not cancel a call: %s', async (kind) => {
+    const busy = answering(429, ERROR('rate_limit_exceeded'), { 'retry-after': '20' })
+    const fetch = inTurn(
+      busy,
+      kind === 'stream' ? streaming(RECORDED).fetch : answering(200, kind === 'chat' ? COMPLETION : EMBEDDED),
+    )
+    const wait = () => new Promise<void>((resolve) => setTimeout(resolve, 2 * LIMITS.callRenewMs))
+    const foreground = fakeForeground({ onClose: ({ fault }) => (fault ? wait() : undefined) })
+    const served = serve(kind, foreground, fetch)
+    await vi.advanceTimersByTimeAsync(5 * LIMITS.callRenewMs)
+    const response = await served.response
+    expect(response.status).toBe(200)
+    expect(await response.text()).not.toContain('"error"')
+    expect(foreground.closed.map(({ end }) => end.fault?.code ?? null)).toEqual(['provider_rate_limited', null])
   })
 })
 

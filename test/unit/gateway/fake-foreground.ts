@@ -49,6 +49,9 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
   const over: AttemptRef[] = []
   const faults: { model: string; code: AttemptFaultCode }[] = []
 
+  /** An attempt that is told to have ended has no lease any more, as in the Instance. */
+  const leased = new Set<string>()
+
   const begin = (model: string, wait: number): Opening => {
     const opening: Opening = {
       job: 'job_01JAAAAAAAAAAAAAAAAAAAAAAA',
@@ -68,6 +71,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
       delayMs: wait,
     }
     attempts.push(opening)
+    leased.add(refText(opening))
     return opening
   }
 
@@ -105,6 +109,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
   }
 
   const close = async (ref: AttemptRef, end: CallEnd): Promise<CallNext> => {
+    leased.delete(refText(ref))
     await options.onClose?.(end)
     const told = JSON.stringify(end)
     const before = answered.get(refText(ref))
@@ -145,7 +150,7 @@ export const fakeForeground = (options: FakeOptions = {}): FakeForeground => {
     },
     renew: async (refs) => {
       renewed.push(refs)
-      return [...over.splice(0), ...refs.filter(({ job }) => options.over?.has(job))]
+      return [...over.splice(0), ...refs.filter((ref) => options.over?.has(ref.job) || !leased.has(refText(ref)))]
     },
     cost: (_opening, usage) => usage.inputTokens + 2 * usage.outputTokens,
   }
