@@ -114,6 +114,12 @@ export const PRICE_TABLE: Record<string, string> = {
 {"model":"nano-banana-2","kind":"image","rates":{"per_image_usd":0.0672},"source":"s4"},
 {"model":"remove-background/ideogram-1","kind":"image","rates":{"per_image_usd":0.01},"source":"s4"}
 ]`,
+  'llama-cpp': `[
+{"model":"*","kind":"chat","rates":{"input_per_mtok":0,"output_per_mtok":0},"source":"s7"}
+]`,
+  ollama: `[
+{"model":"*","kind":"chat","rates":{"input_per_mtok":0,"output_per_mtok":0},"source":"s7"}
+]`,
   openai: `[
 {"model":"ada","kind":"chat","rates":{"input_per_mtok":0.4,"output_per_mtok":0.4},"source":"s1","aliases":["text-ada-001"]},
 {"model":"babbage","kind":"chat","rates":{"input_per_mtok":0.5,"output_per_mtok":0.5},"source":"s1"},
@@ -208,9 +214,6 @@ export const PRICE_TABLE: Record<string, string> = {
 {"model":"text-embedding-ada-002","kind":"embedding","rates":{"input_per_mtok":0.1},"source":"s1","aliases":["text-embedding-ada","text-embedding-ada-002-v2"]},
 {"model":"whisper-1","kind":"audio","rates":{"per_second_usd":0.0001},"source":"s1"}
 ]`,
-  'openai-compatible': `[
-{"model":"*","kind":"chat","rates":{"input_per_mtok":0,"output_per_mtok":0},"source":"s7"}
-]`,
   replicate: `[
 {"model":"black-forest-labs/flux-1.1-pro","kind":"image","rates":{"per_image_usd":0.04},"verified":false,"source":"s8"},
 {"model":"black-forest-labs/flux-1.1-pro-ultra","kind":"image","rates":{"per_image_usd":0.06},"verified":false,"source":"s8"},
@@ -226,6 +229,9 @@ export const PRICE_TABLE: Record<string, string> = {
 {"model":"sd3.5-medium","kind":"image","rates":{"per_image_usd":0.035},"source":"s10"},
 {"model":"stable-image-core","kind":"image","rates":{"per_image_usd":0.03},"source":"s2"},
 {"model":"stable-image-ultra","kind":"image","rates":{"per_image_usd":0.08},"source":"s2"}
+]`,
+  vllm: `[
+{"model":"*","kind":"chat","rates":{"input_per_mtok":0,"output_per_mtok":0},"source":"s7"}
 ]`,
   'workers-ai': `[
 {"model":"@cf/ai4bharat/indictrans2-en-indic-1B","kind":"chat","rates":{"input_per_mtok":0.342,"output_per_mtok":0.342},"source":"s1"},

@@ -260,9 +260,10 @@ const IMAGES: Example[] = [
 ]
 
 const LOCAL: Example[] = [
-  ['openai-compatible/llama-anything', text(1_000_000, 1_000_000), 0],
+  ['ollama/llama-anything', text(1_000_000, 1_000_000), 0],
+  ['vllm/llama-anything', text(1_000_000, 1_000_000, { cached_input_tokens: 5, reasoning_tokens: 5 }), 0],
   // Free of charge needs no count
-  ['openai-compatible/llama-anything', {}, 0],
+  ['llama-cpp/llama-anything', {}, 0],
 ]
 
 const EXAMPLES = [...OPENAI, ...ANTHROPIC, ...GOOGLE, ...WORKERS_AI, ...IMAGES, ...LOCAL]

@@ -77,6 +77,19 @@ describe('a server of one’s own', () => {
     expect(sent).toEqual([null, null])
   })
 
+  test('costs nothing: it is neither refused by a budget nor the last that is asked where cost counts', async () => {
+    await addressed()
+    await must(200, site.send('PUT', '/budgets/instance', { json: { limit_usd: 0, window: 'day' } }))
+    const { body } = await must(200, chat({ max_cost_usd: 0 }))
+    expect(body).toMatchObject({ usage: { cost_usd: 0 } })
+    expect(await site.ended(await job())).toMatchObject({ status: 'succeeded', cost_usd: 0 })
+    await must(204, site.send('DELETE', '/budgets/instance'))
+    const json = { name: 'main', secret: 'sk-key-of-the-tests-0123456789' }
+    await must(201, site.send('POST', '/providers/openai/credentials', { json }))
+    const { headers } = await must(200, chat({ model: 'openai/gpt-5-nano', models: ['vllm/any'], prefer: 'cost' }))
+    expect(headers.get('x-switchyard-model')).toBe('vllm/any')
+  })
+
   test('is not looked for at its usual address by an instance that never named it', async () => {
     expect((await chat()).body.error.code).toBe('no_provider')
     await addressed()
