@@ -15,6 +15,7 @@ import { pricingOf } from './pricing.ts'
 import { isKeepable, type Resume, readResume, writeResume } from './resume.ts'
 import { runTextAttempt } from './text-attempt.ts'
 import type { Turnstile } from './turnstile.ts'
+import { withdraw } from './withdraw.ts'
 
 /** What an attempt needs of the world around it. */
 export type Tools = {
@@ -80,7 +81,9 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   const from = again ? null : resume
   const calledMs = tools.now()
   if (again) tools.keep(writeResume(lookingFor(assignment, calledMs)))
+  if (tools.signal.aborted && found === null) return ended(NOT_SENT, 0, 0)
   const outcome = found ?? (await provider.start(call, http))
+  if (tools.signal.aborted) await giveBack(assignment, from, outcome, again ? calledMs : beganMs, tools)
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
     const progress = outcome.progress ?? guessProgress(elapsedMs, card.typicalMs)
@@ -130,6 +133,27 @@ export const openCall = async (
   const { token, secret } = splitSecret(sealed)
   const provider = route?.type === 'ai_gateway' ? imagesViaGateway(found.provider, token) : found.provider
   return { ...found, provider, call: callOf(assignment, found.card.model, secret, tools.now()), http }
+}
+
+const NOT_SENT: Failed = { kind: 'fault', code: 'canceled', message: 'The call was ended before it was sent.' }
+
+/**
+ * Whoever ended the job has ended the call too: what it began at the provider is not left to run, and to be paid for. What is
+ * polled, the lane cancels by its checkpoint.
+ */
+const giveBack = async (
+  assignment: Assignment,
+  from: Driven | null,
+  outcome: Outcome,
+  calledMs: number,
+  tools: Tools,
+): Promise<void> => {
+  if (from?.stage === 'poll') return
+  const signal = AbortSignal.timeout(LIMITS.cancelTimeoutMs)
+  const opened = await openCall(assignment, { ...tools, signal })
+  if ('code' in opened) return
+  const call = from === null ? opened.call : { ...opened.call, attempt: from.attempt }
+  await withdraw({ ...opened, call }, outcome, from === null ? calledMs : from.sinceMs, signal)
 }
 
 /** Whose account a generation belongs to. */

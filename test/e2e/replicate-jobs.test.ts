@@ -151,6 +151,25 @@ describe('A job on Replicate', () => {
     expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
   })
 
+  test.each([
+    ['is held', 'never mind', { wait: 30 }],
+    ['is lost', 'never mind that [[stall]]', {}],
+  ])('is canceled at Replicate too while the answer to its create %s', async (_what, prompt, options) => {
+    world.emulator.control({ latencyMs: LONG_MS, listLagMs: 500 })
+    const job = await submit(world, prompt, {}, { provider_options: { replicate: options } })
+    await until(
+      () => world.emulator.stats(),
+      ({ created }) => created === 1,
+    )
+    await world.user.call<Job>('POST', `${world.base}/jobs/${job.id}/cancel`)
+    const stats = await until(
+      () => world.emulator.stats(),
+      ({ canceled }) => canceled === 1,
+      20_000,
+    )
+    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+  })
+
   test('goes on with its prediction when the answer to the create was lost', async () => {
     const job = await ended(world, await submit(world, 'cut off [[cut_after]]'))
     const { created, lists, predictions } = world.emulator.stats()
