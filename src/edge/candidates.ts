@@ -6,7 +6,7 @@ import type { OpenCall } from '../contract/foreground-rpc.ts'
 import { expecting, refusalOf, type TextAsked } from '../job/text-judge.ts'
 import { LIMITS } from '../limits.ts'
 import type { Refusal } from '../providers/dialect.ts'
-import { findChatModel, findEmbedModel, TEXT_PROVIDERS } from '../providers/text-registry.ts'
+import { findChatModel, findEmbedModel, TEXT_PROVIDERS, textProviderOf } from '../providers/text-registry.ts'
 import { Refused } from './refused.ts'
 
 /** Which models a request may be served by, and what each is expected to use. */
@@ -29,6 +29,9 @@ export const planEmbed = (own: Own, input: EmbedInput): OpenCall =>
   planOf(own, namesOf(own, 'embed'), { type: 'text.embed@1', input })
 
 const planOf = (own: Own, names: readonly string[], asked: TextAsked): OpenCall => {
+  const stranger = Object.keys(asked.input.provider_options ?? {}).find((name) => textProviderOf(name) === null)
+  if (stranger !== undefined)
+    throw new Refused(fault('invalid_request', `There is no provider "${stranger}".`, { param: 'provider_options' }))
   const candidates: OpenCall['candidates'] = []
   const skipped: OpenCall['skipped'] = []
   let first: Refusal | null = null

@@ -240,6 +240,22 @@ describe('which model', () => {
     ])
   })
 
+  test.each(['chat', 'stream', 'embeddings'] as const)(
+    'is not asked with options of a misspelt provider: %s',
+    async (kind) => {
+      const foreground = fakeForeground()
+      const ask = (provider_options: object) =>
+        serve(kind, foreground, answering(400, ERROR('bad')), { provider_options }).response
+      const response = await ask({ anthropc: { cache_control: { type: 'ephemeral' } } })
+      const { error } = (await response.json()) as ErrorBody
+      expect([response.status, error.code, error.param]).toEqual([400, 'invalid_request', 'provider_options'])
+      expect(foreground.opened).toEqual([])
+      // Of one that is there, but not asked, they are for another time.
+      await ask({ anthropic: { cache_control: { type: 'ephemeral' } } })
+      expect(foreground.opened).toHaveLength(1)
+    },
+  )
+
   test('that cannot do what is asked is refused with the field where no other can', async () => {
     const { status, body } = await asked({ model: 'ollama/any', n: 2 })
     expect([status, body.error.code, body.error.param]).toEqual([400, 'invalid_request', 'n'])
