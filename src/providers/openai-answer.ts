@@ -1,5 +1,5 @@
 import type { Choice, CompletionMessage, FinishReason } from '../contract/completion.ts'
-import { type Answered, faultOf, isSuccess, parseJson } from './answers.ts'
+import { type Answered, faultOf, isSuccess, parseExact } from './answers.ts'
 import type { Flavor } from './chat-flavor.ts'
 import { cloudflareCode } from './cloudflare-faults.ts'
 import type { ChatCall, ChatCompleted } from './dialect.ts'
@@ -16,7 +16,7 @@ export const decodeChat = (flavor: Flavor, call: ChatCall, answer: Answered): Ch
   const { name } = flavor
   if (answer.cut)
     return faultOf('outcome_unknown', `${name} took the request, but its answer was lost.`, withId({}, answer))
-  const body = recordOf(parseJson(answer.body))
+  const body = recordOf(parseExact(answer.body))
   if (!body) return faultOf('provider_protocol_error', `${name} gave an answer that is not JSON.`, withId({}, answer))
   if (problemOf(body) || cloudflareCode(body) !== null) return { ...eventFault(body, context), ...withId({}, answer) }
   const choices = Array.isArray(body['choices']) ? body['choices'].map(choiceOf) : []

@@ -27,6 +27,8 @@ class Decoder implements StreamDecoder {
   #finish: FinishReason | null = null
   /** Choices that have begun and not yet told why they ended. */
   readonly #open = new Set<number>()
+  /** By choice: the latest place of a call of a server that tells none. */
+  readonly #places = new Map<number, number>()
   #begun = false
   #tier: string | null = null
   #id: string | null = null
@@ -125,6 +127,14 @@ class Decoder implements StreamDecoder {
     return faultContext(this.#flavor, this.#call)
   }
 
+  /** Calls without an index of their own: one that begins stands behind those before it, and the rest belongs to the last. */
+  #placeOf(choice: number, begins: boolean): number {
+    const last = this.#places.get(choice)
+    const place = last === undefined ? 0 : begins ? last + 1 : last
+    this.#places.set(choice, place)
+    return place
+  }
+
   /** The chunk in the form that clients know, without usage. */
   #rebuilt(chunk: Record<string, unknown>, choices: unknown[]): CompletionChunk {
     return {
@@ -134,9 +144,10 @@ class Decoder implements StreamDecoder {
       model: textIn(chunk['model']) ?? this.#model ?? this.#call.card.model,
       choices: choices.map((value) => {
         const choice = recordOf(value) ?? {}
+        const index = typeof choice['index'] === 'number' ? choice['index'] : 0
         return {
-          index: typeof choice['index'] === 'number' ? choice['index'] : 0,
-          delta: deltaOf(recordOf(choice['delta']) ?? {}),
+          index,
+          delta: deltaOf(recordOf(choice['delta']) ?? {}, (begins) => this.#placeOf(index, begins)),
           finish_reason: finishOf(choice['finish_reason']),
           ...(choice['logprobs'] ? { logprobs: choice['logprobs'] as CompletionChunk['choices'][0]['logprobs'] } : {}),
         }
@@ -186,7 +197,10 @@ const textOfDelta = (delta: Record<string, unknown>): string => {
 const argumentsOf = (value: unknown): string =>
   typeof value === 'string' ? value : value === undefined || value === null ? '' : JSON.stringify(value)
 
-const deltaOf = (delta: Record<string, unknown>): Delta => {
+/** Where the next call stands that does not say so itself. */
+type Places = (begins: boolean) => number
+
+const deltaOf = (delta: Record<string, unknown>, places: Places): Delta => {
   const thoughts = textIn(delta['reasoning_content']) ?? textIn(delta['reasoning'])
   const calls: unknown = delta['tool_calls']
   return {
@@ -194,18 +208,21 @@ const deltaOf = (delta: Record<string, unknown>): Delta => {
     ...(typeof delta['content'] === 'string' ? { content: delta['content'] } : {}),
     ...(typeof delta['refusal'] === 'string' ? { refusal: delta['refusal'] } : {}),
     ...(thoughts === null ? {} : { reasoning_content: thoughts }),
-    ...(Array.isArray(calls) ? { tool_calls: calls.map(callOf) } : {}),
+    ...(Array.isArray(calls) ? { tool_calls: calls.map((call) => callOf(call, places)) } : {}),
   }
 }
 
-/** Servers that send a call whole may leave out its index and give its arguments as an object. */
-const callOf = (value: unknown, at: number) => {
+/** Servers that send a call whole may leave out its index and its id, and give its arguments as an object. */
+const callOf = (value: unknown, places: Places) => {
   const call = recordOf(value) ?? {}
   const called = recordOf(call['function'])
   const name = textIn(called?.['name'])
-  const id = textIn(call['id'])
+  const told = textIn(call['id'])
+  const place = typeof call['index'] === 'number' ? call['index'] : null
+  const index = place ?? places(name !== null || told !== null)
+  const id = told ?? (name === null || place !== null ? null : `call_${index}`)
   return {
-    index: typeof call['index'] === 'number' ? call['index'] : at,
+    index,
     ...(id === null ? {} : { id, type: 'function' as const }),
     ...(called
       ? { function: { ...(name === null ? {} : { name }), arguments: argumentsOf(called['arguments']) } }

@@ -1,5 +1,5 @@
 import { inputsOf } from '../contract/embedding.ts'
-import { type Answered, isSuccess, parseJson } from './answers.ts'
+import { type Answered, isSuccess, parseExact, parseJson } from './answers.ts'
 import type { ChatCall, ChatDialect, ChatPiece, EmbedDialect, SseEvent, StreamDecoder, StreamEnd } from './dialect.ts'
 import { recordOf } from './openai-usage.ts'
 
@@ -53,7 +53,7 @@ const asError = (answer: Answered): Answered => {
 const envelopeOf = (code: number) => ({ success: false, errors: [{ code, message: '' }] })
 
 const asCompletion = (answer: Answered): Answered => {
-  const body = answer.cut ? null : recordOf(parseJson(answer.body))
+  const body = answer.cut ? null : recordOf(parseExact(answer.body))
   if (!body || body['choices'] !== undefined || !isNative(body)) return answer
   const calls = callsOf(body['tool_calls'])
   const message = {
@@ -67,24 +67,23 @@ const asCompletion = (answer: Answered): Answered => {
 
 const isNative = (body: Fields): boolean => body['response'] !== undefined || Array.isArray(body['tool_calls'])
 
-/** JSON that was asked for by a schema comes parsed, and a number as one. */
+/** JSON that was asked for by a schema comes parsed, and a number as one; so do arguments. Every digit is kept. */
 const textOf = (value: unknown): string | null =>
   value === null || value === undefined || typeof value === 'string' ? (value ?? null) : JSON.stringify(value)
 
-/** Flat, `{ name, arguments }`, or as OpenAI has them; the last of a stream may be empty. */
+/** Flat, `{ name, arguments }`, or as OpenAI has them; the last of a stream may be empty. What has no index or id gets them later. */
 const callsOf = (value: unknown): Fields[] =>
-  (Array.isArray(value) ? value : []).flatMap((item, at) => {
+  (Array.isArray(value) ? value : []).flatMap((item) => {
     const call = recordOf(item) ?? {}
     const called = recordOf(call['function']) ?? call
     const { name, arguments: args } = called
-    if (!call['id'] && !name && !args) return []
-    const index = typeof call['index'] === 'number' ? call['index'] : at
-    const id = call['id'] ?? (name ? `call_${index}` : undefined)
+    const { id, index } = call
+    if (!id && !name && !args) return []
     return [
       {
-        index,
+        ...(typeof index === 'number' ? { index } : {}),
         ...(id ? { id, type: 'function' } : {}),
-        function: { ...(name ? { name } : {}), arguments: args ?? '' },
+        function: { ...(name ? { name } : {}), arguments: textOf(args) ?? '' },
       },
     ]
   })
@@ -109,7 +108,7 @@ class NativeStream implements StreamDecoder {
     if (event.data.startsWith('[DONE]') && this.#calls)
       return [...this.#inner.push(this.#chunk({}, 'tool_calls')), ...this.#inner.push(event)]
     // A quote inside of a JSON text is escaped, so this is a field.
-    const own = event.data.includes('"choices"') ? null : recordOf(parseJson(event.data))
+    const own = event.data.includes('"choices"') ? null : recordOf(parseExact(event.data))
     const code = own?.['internalCode']
     if (typeof code === 'number') return this.#inner.push({ data: JSON.stringify(envelopeOf(code)) })
     if (!own || !(isNative(own) || own['usage'])) return this.#inner.push(event)

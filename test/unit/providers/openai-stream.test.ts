@@ -140,6 +140,25 @@ describe('a chunk', () => {
     expect(chunks[0]).not.toHaveProperty('usage.prompt_tokens')
   })
 
+  it('of one call each, without an index, are several calls and not one', () => {
+    const call = (name: string, args: object, more: object = {}) =>
+      chunk({ tool_calls: [{ ...more, function: { name, arguments: args } }] })
+    const { chunks } = readText(
+      call('one', { city: 'Rome' }) +
+        call('two', { city: 'Oslo' }, { id: 'theirs' }) +
+        chunk({ tool_calls: [{ function: { arguments: ' ' } }] }) +
+        chunk({ tool_calls: [{ function: { name: 'three' } }, { function: { name: 'four' } }] }),
+    )
+    const calls = chunks.flatMap(({ choices }) => choices[0]?.delta.tool_calls ?? [])
+    expect(calls.map(({ index, id, function: called }) => [index, id, called?.name, called?.arguments])).toEqual([
+      [0, 'call_0', 'one', '{"city":"Rome"}'],
+      [1, 'theirs', 'two', '{"city":"Oslo"}'],
+      [1, undefined, undefined, ' '],
+      [2, 'call_2', 'three', ''],
+      [3, 'call_3', 'four', ''],
+    ])
+  })
+
   it('that carries an error beside its choices is an error', () => {
     const { end, pieces } = readText(chunk({}, null, ',"error":{"message":"boom","code":502}'))
     expect(end.fault).toMatchObject({ code: 'provider_unavailable' })

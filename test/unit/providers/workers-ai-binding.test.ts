@@ -154,6 +154,14 @@ describe('a whole answer', () => {
     })
   })
 
+  it('that calls a tool with a long number keeps every digit of it', async () => {
+    const body = '{"response":null,"tool_calls":[{"name":"f","arguments":{"id":9007199254740993}}]}'
+    const headers = { 'content-type': 'application/json' }
+    expect(await contentOf(new Response(body, { headers }), { tools: [TOOL] })).toMatchObject({
+      completion: { choices: [{ message: { tool_calls: [{ function: { arguments: '{"id":9007199254740993}' } }] } }] },
+    })
+  })
+
   it('of embeddings has a vector for each text', async () => {
     const { outcome, sent } = await runEmbed(attempt(BGE), { input: ['a', 'b'] }, toolsOf(fakeAi()))
     expect(outcome).toMatchObject({ kind: 'completed', usage: null })
@@ -212,6 +220,19 @@ describe('a stream', () => {
   it('that speaks of "choices" in its own form is taken for what it is', async () => {
     const { chunks } = await streamOf(events([{ response: 'the "choices" are' }, { response: ' two' }, '[DONE]']))
     expect(textOf(chunks)).toBe('the "choices" are two')
+  })
+
+  it('that calls tools in events of their own calls each of them, with every digit', async () => {
+    const called = (name: string, id: string) =>
+      `{"response":"","tool_calls":[{"name":"${name}","arguments":{"id":${id}}}]}`
+    const parts = [called('f', '9007199254740993'), called('g', '1'), '[DONE]']
+    const { chunks, end } = await streamOf(events(parts), { tools: [TOOL] })
+    const calls = chunks.flatMap(({ choices }) => choices[0]?.delta.tool_calls ?? [])
+    expect(calls.map(({ index, id, function: of }) => [index, id, of?.name, of?.arguments])).toEqual([
+      [0, 'call_0', 'f', '{"id":9007199254740993}'],
+      [1, 'call_1', 'g', '{"id":1}'],
+    ])
+    expect(end).toMatchObject({ fault: null, finish: 'tool_calls' })
   })
 
   it('that calls a tool says so at its end', async () => {
