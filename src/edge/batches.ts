@@ -10,6 +10,7 @@ import { sha256Hex } from '../storage/digest.ts'
 import { callerOf } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
+import { guardGiven } from './given-addresses.ts'
 import { idempotencyKeyOf } from './jobs.ts'
 import { integerQuery } from './query.ts'
 import { quotaHeaders } from './quota-headers.ts'
@@ -19,6 +20,7 @@ const submit = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const idempotencyKey = idempotencyKeyOf(context.request)
   const request = await readBody(context, BatchRequest, LIMITS.batchBodyBytes)
+  for (const [at, { input }] of request.jobs.entries()) guardGiven(context, input, `jobs.${at}.input.`)
   const fingerprint = idempotencyKey === null ? '' : await sha256Hex(canonicalJson(request as Json))
   const submitted = unwrap(
     await instanceOf(context).submitBatch(caller, toWire(request), { idempotencyKey, fingerprint }),

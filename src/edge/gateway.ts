@@ -7,6 +7,7 @@ import { ImageGeneration, ImageList } from '../contract/image-request.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
 import type { CallTools } from '../job/text-call.ts'
 import { LIMITS } from '../limits.ts'
+import type { Giving } from '../providers/given-addresses.ts'
 import { randomBytes } from '../storage/digest.ts'
 import { callerOf } from './auth.ts'
 import { check, readJson } from './body.ts'
@@ -16,6 +17,7 @@ import { streamChat } from './chat-stream.ts'
 import type { Context, Route } from './context.ts'
 import { answerEmbeddings } from './embeddings.ts'
 import { type Foreground, Leases } from './foreground.ts'
+import { guardGiven } from './given-addresses.ts'
 import { answerImages } from './images.ts'
 import { instanceForeground } from './instance-foreground.ts'
 import { LineCall, type World } from './line-call.ts'
@@ -51,9 +53,14 @@ const images = async (context: Context): Promise<Response> => {
 const foreground = async (context: Context): Promise<Foreground> =>
   instanceForeground(context, await callerOf(context), callCost)
 
-const bodyOf = async <S extends v.GenericSchema>(context: Context, schema: S): Promise<v.InferOutput<S>> => {
+const bodyOf = async <S extends v.GenericSchema<unknown, Giving>>(
+  context: Context,
+  schema: S,
+): Promise<v.InferOutput<S>> => {
   const { request } = context
-  return check(schema, withOwnHeaders(request.headers, await readJson(request, LIMITS.chatBodyBytes)))
+  const body = check(schema, withOwnHeaders(request.headers, await readJson(request, LIMITS.chatBodyBytes)))
+  guardGiven(context, body)
+  return body
 }
 
 /** The client may leave: what it set going is ended and told all the same. */

@@ -11,6 +11,7 @@ import { sha256Hex } from '../storage/digest.ts'
 import { callerOf } from './auth.ts'
 import { readBody } from './body.ts'
 import { type Context, instanceOf, Refused, type Route } from './context.ts'
+import { guardGiven } from './given-addresses.ts'
 import { jobUrl, presentJob, presentJobText } from './present.ts'
 import { integerQuery } from './query.ts'
 import { quotaHeaders } from './quota-headers.ts'
@@ -20,6 +21,7 @@ const submit = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
   const idempotencyKey = idempotencyKeyOf(context.request)
   const request = await readBody(context, JobRequest)
+  guardGiven(context, request.input, 'input.')
   const waitS = waitSeconds(context.request)
   const submitted = unwrap(
     await instanceOf(context).submit(caller, toWire(request), {

@@ -14,6 +14,7 @@ import type {
   RateHints,
   TextProvider,
 } from '../providers/dialect.ts'
+import { refusesGiven } from '../providers/given-addresses.ts'
 import type { Fetch, HttpResult } from '../providers/http.ts'
 import type { LineOptions, LineResult } from '../providers/line-http.ts'
 import type { Failed } from '../providers/provider.ts'
@@ -150,6 +151,9 @@ const readyChat = async (
   const found = findChatModel(attempt.model)
   if (!found?.provider.chat) return unsent(NO_MODEL)
   const { provider, card } = found
+  // Asked where a request comes in; a job may be from before that, or from when inner networks were open.
+  const astray = refusesGiven(input, tools.allowPrivate)
+  if (astray) return unsent(faultOf('provider_rejected', astray.message, { param: astray.param }))
   const way = await openWay(attempt, provider.id, card.model, tools)
   if ('code' in way) return unsent(way)
   const baseUrl = baseOf(attempt)

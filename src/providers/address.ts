@@ -1,10 +1,10 @@
 import ipaddr from 'ipaddr.js'
 
 /**
- * The guard every outgoing URL passes: base URLs are set by administrators and result URLs by providers, so both could
- * point into our own network. It judges what the URL says. A public name that resolves to a private address (DNS
- * rebinding, names such as 10.0.0.1.nip.io) is out of its reach: a Worker cannot look a name up and then connect to
- * that very address. On Cloudflare there is no private network behind `fetch` to reach that way.
+ * The guard every outgoing URL passes: base URLs are set by administrators, result URLs by providers and pictures' URLs by
+ * whoever asks, so all could point into our own network. It judges what the URL says. A public name that resolves to a
+ * private address (DNS rebinding, names such as 10.0.0.1.nip.io) is out of its reach: a Worker cannot look a name up and
+ * then connect to that very address. On Cloudflare there is no private network behind `fetch` to reach that way.
  */
 
 /** Names that lead inward by convention: RFC 6761, RFC 6762, RFC 8375, ICANN's `.internal`. */
@@ -44,11 +44,26 @@ const judgedForDevelopment = new Map<string, string | null>()
 const JUDGED_MAX = 256
 const PLAIN_ORIGIN = /^https?:\/\/[a-z0-9.:[\]-]+(?=\/)/
 
-const judge = (url: string, allowPrivate: boolean): string | null => {
+/**
+ * Why a provider must not be sent to fetch this URL, or null where it may. Pure. Plain http is the provider's own affair. It
+ * reads the URL anew, perhaps by other rules than ours, so a host must be written such that there is one way to read it.
+ */
+export const refusesFetching = (url: string, allowPrivate: boolean): string | null => {
+  const reason = judge(url, allowPrivate, true)
+  if (reason !== null) return reason
+  const [, written] = WRITTEN_HOST.exec(url) ?? []
+  const { hostname } = new URL(url)
+  const isPlain = hostname.startsWith('[') ? written?.startsWith('[') : written?.toLowerCase() === hostname
+  return isPlain ? null : 'must write its host plainly, other alphabets as xn--'
+}
+
+const WRITTEN_HOST = /^https?:\/\/([^/?#]*?)(?::\d*)?(?:[/?#]|$)/i
+
+const judge = (url: string, allowPrivate: boolean, allowHttp = allowPrivate): string | null => {
   const parsed = URL.canParse(url) ? new URL(url) : null
   if (!parsed) return 'is not a URL'
   if (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') return 'must be an http or https URL'
-  if (parsed.protocol === 'http:' && !allowPrivate) return 'must use https'
+  if (parsed.protocol === 'http:' && !allowHttp) return 'must use https'
   if (parsed.username !== '' || parsed.password !== '') return 'must not hold a user name or password'
   // The URL parser has already lowered the name and turned every spelling of an IPv4 address (decimal, hexadecimal,
   // octal, short) into four numbers.

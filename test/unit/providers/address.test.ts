@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { refusesAddress } from '../../../src/providers/address.ts'
+import { refusesAddress, refusesFetching } from '../../../src/providers/address.ts'
 
 const PUBLIC = [
   'https://api.ideogram.ai/v2/generations/x',
@@ -142,5 +142,44 @@ describe('the address guard', () => {
       const host = url.replace(/^\w+:\/*/, '').replace(/[/:?].*/, '')
       if (host.length > 6 && !host.startsWith('metadata')) expect(refusesAddress(url, false)).not.toContain(host)
     }
+  })
+})
+
+/** A server behind us may read an address otherwise than we do; of these some readers see another host. */
+const TWO_READINGS = [
+  'http://example.com\\@127.0.0.1/a.png',
+  'http://example.com\\a.png',
+  'http:///example.com/a.png',
+  'http:\\\\example.com/a.png',
+  'http://012.8.8.8/a.png',
+  'http://134744072/a.png',
+  'http://8.8.2056/a.png',
+  'http://ｅxample.com/a.png',
+  'http://exam%70le.com/a.png',
+  'http://exa\tmple.com/a.png',
+  ' https://example.com/a.png',
+]
+
+describe('the guard of what a provider is asked to fetch', () => {
+  it.each([...PUBLIC, 'http://example.com/a.png', 'HTTPS://Example.com:443/a.png', 'http://8.8.8.8:80?a'])(
+    'lets %s be fetched',
+    (url) => {
+      expect(refusesFetching(url, false)).toBeNull()
+      expect(refusesFetching(url, true)).toBeNull()
+    },
+  )
+
+  it.each([...NEVER, ...TWO_READINGS])('refuses %s even in development', (url) => {
+    expect(refusesFetching(url, false)).toEqual(expect.any(String))
+    expect(refusesFetching(url, true)).toEqual(expect.any(String))
+  })
+
+  it.each([...PRIVATE, ...PRIVATE.map((url) => url.replace('https:', 'http:'))])('refuses %s', (url) => {
+    expect(refusesFetching(url, false)).toEqual(expect.any(String))
+  })
+
+  it('lets servers of one’s own be named in development', () => {
+    expect(refusesFetching('http://127.0.0.1:8080/a.png', true)).toBeNull()
+    expect(refusesFetching('http://localhost/a.png', true)).toBeNull()
   })
 })
