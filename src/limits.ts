@@ -193,6 +193,8 @@ export const LIMITS = {
   adaptiveQuietMs: 1_000,
   projectWeightMax: 1_000,
   projectsWeighted: 1_000,
+  /** Projects whose place in a line is remembered, per provider and priority: twice as many as have a weight. */
+  projectsRemembered: 2_000,
   /** Waiting jobs looked at in one turn for another model, when their provider has failed. */
   reroutesPerTurn: 64,
   /** A model's track record is written at most this often. */

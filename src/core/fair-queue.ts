@@ -24,7 +24,7 @@ export type QueueOrder = {
 type ClassShares = {
   /** The tag last served. */
   served: number
-  /** Per project, the tag that its next job gets, as far as it lies ahead of `served`, and its weight. */
+  /** Per project, the tag that its next job gets, as far as it lies ahead of `served`, and its weight. Bounded. */
   next: Map<string, { tag: number; weight: number }>
   /** Sum of the weights in `next`, and how many jobs may be served before it is looked through again. */
   weights: number
@@ -41,8 +41,7 @@ export const tagJob = (order: QueueOrder, priority: number, project: string, wei
   const shares = sharesOf(order, priority)
   const known = shares.next.get(project)
   const tag = Math.max(shares.served, known?.tag ?? 0)
-  shares.weights += weight - (known?.weight ?? 0)
-  shares.next.set(project, { tag: tag + 1 / weight, weight })
+  remember(shares, project, { tag: tag + 1 / weight, weight })
   return tag
 }
 
@@ -57,8 +56,7 @@ export const restoreTags = (
   const isNew = !order.classes.has(priority)
   const shares = sharesOf(order, priority)
   shares.served = isNew ? tags.least : Math.min(shares.served, tags.least)
-  shares.weights += weight - (shares.next.get(project)?.weight ?? 0)
-  shares.next.set(project, { tag: tags.greatest + 1 / weight, weight })
+  remember(shares, project, { tag: tags.greatest + 1 / weight, weight })
 }
 
 /** The class whose turn it is, or null where none waits. */
@@ -102,6 +100,25 @@ const forgetIdle = (shares: ClassShares): void => {
 }
 
 const LOOK_AT_LEAST = 16
+
+/**
+ * Those that a job came from last stand last, so that the others are let go first: a stream of new projects leaves each a
+ * place ahead for longer than it takes the next to come. The jobs of one that is let go keep their tags.
+ */
+const remember = (shares: ClassShares, project: string, next: { tag: number; weight: number }): void => {
+  forget(shares, project)
+  shares.next.set(project, next)
+  shares.weights += next.weight
+  for (const oldest of shares.next.keys()) {
+    if (shares.next.size <= LIMITS.projectsRemembered) break
+    forget(shares, oldest)
+  }
+}
+
+const forget = (shares: ClassShares, project: string): void => {
+  shares.weights -= shares.next.get(project)?.weight ?? 0
+  shares.next.delete(project)
+}
 
 const before = (turn: number, priority: number, other: { turn: number; priority: number }): boolean =>
   turn < other.turn || (turn === other.turn && priority > other.priority)

@@ -48,6 +48,10 @@ type Need = { project: string | null; estimateMicros: number | null; spentMicros
  * per transaction, by `flush`; lines of the ledger at once. Every method runs inside the caller's transaction.
  */
 export class Accounts {
+  /**
+   * The instance, its declared projects and those with a budget: a bounded number. Others are labels, which a client may make
+   * up with every job: nothing is decided by what they spent, which stands in the database alone.
+   */
   readonly ledger: Ledger = new Map()
   /** Jobs that wait for their budget. */
   readonly lines = new BudgetLines()
@@ -55,6 +59,8 @@ export class Accounts {
   #calendar: Calendar = createCalendar('UTC')
   /** Days before this one are not in memory. */
   #loadedFrom = ''
+  /** Scopes of declared projects. */
+  #declared = new Set<string>()
   /** Spending not yet written, by scope and day. */
   readonly #unwritten = new Map<string, Map<string, Sums>>()
 
@@ -68,14 +74,13 @@ export class Accounts {
     this.ledger.clear()
     this.#unwritten.clear()
     this.#loadedFrom = `${monthOf(this.calendar().dayAt(now - TWO_MONTHS_BACK_MS).key)}-01`
-    for (const { scope, day, sums } of store.spending(this.#loadedFrom)) {
-      const account = accountOf(this.ledger, scope)
-      if (day === ALL_DAYS) account.total = sums
-      else account.days.set(day, sums)
-    }
-    for (const { project, day, micros } of jobs.census.holds())
-      moveHold(this.ledger, scopesOf(project), null, { micros, day })
+    this.#declared = new Set(store.projects().map(({ name }) => scopeOf(name)))
+    for (const scope of [...scopesOf(null), ...this.#declared]) accountOf(this.ledger, scope)
     for (const [scope, budget] of store.budgets()) accountOf(this.ledger, scope).budget = budget
+    for (const { scope, day, sums } of store.accountSpending(this.#loadedFrom))
+      placeSums(accountOf(this.ledger, scope), day, sums)
+    for (const { project, day, micros } of jobs.census.accountHolds())
+      moveHold(this.ledger, scopesOf(project), null, { micros, day })
     this.lines.reload(jobs.census.budgetLines())
   }
 
@@ -115,7 +120,7 @@ export class Accounts {
     const money = { ...NO_MONEY, estimate_micros: estimate }
     if (!refusal) {
       const held = { micros: estimate ?? 0, day: null }
-      moveHold(this.ledger, scopesOf(job.project), null, held)
+      moveHold(this.ledger, this.#accountsOf(job.project), null, held)
       return { ok: true, value: { ...money, held_micros: held.micros } }
     }
     const { waitsFor } = refusal
@@ -132,7 +137,7 @@ export class Accounts {
   giveBack(project: string | null, money: MoneyOfRow): void {
     this.lines.move(money.budget_scope, null, money.estimate_micros ?? 0)
     if (money.held_micros === null) return
-    moveHold(this.ledger, scopesOf(project), { micros: money.held_micros, day: money.held_day }, null)
+    moveHold(this.ledger, this.#accountsOf(project), { micros: money.held_micros, day: money.held_day }, null)
   }
 
   /**
@@ -145,9 +150,9 @@ export class Accounts {
     costMicros: number | null,
     now: number,
   ): { money: MoneyOfRow; refusal: Refusal | null } {
-    const scopes = scopesOf(row.project)
     const held = heldOf(row)
     const today = this.#today(now).key
+    const scopes = this.#accountsOf(row.project)
     const { closes, hold } = followHold({ ...row, held }, after, costMicros)
     const entry = closes && entryOf(held, row.estimate_micros, closes.costMicros, today)
     let next: Hold | null = hold === 'same' ? held : null
@@ -158,7 +163,7 @@ export class Accounts {
     } else if (hold === 'begins' && held) next = { micros: held.micros, day: today }
     if (entry) {
       bookEntry(this.ledger, scopes, entry)
-      this.#note(scopes, entry.day, entry)
+      this.#note(scopesOf(row.project), entry.day, entry)
       this.#from.store.insert(row, entry, now)
     }
     moveHold(this.ledger, scopes, held, next)
@@ -190,9 +195,9 @@ export class Accounts {
 
   /** Whether a job that waits could be held for, on this model, in the place of what it holds now. */
   mayHold(row: JobRow, model: string, now: number): Refusal | null {
-    const scopes = scopesOf(row.project)
     const held = heldOf(row)
     this.#today(now)
+    const scopes = this.#accountsOf(row.project)
     moveHold(this.ledger, scopes, held, null)
     const need = needOf(row, estimateOf(row, model), row.spent_micros)
     const refusal = this.#refusal(need, shortForHold, now, row.project !== null)
@@ -202,7 +207,7 @@ export class Accounts {
 
   /** Gives up what a waiting job holds, so that it stands in the line of a budget. */
   setAside(row: JobRow, scope: string): MoneyOfRow {
-    moveHold(this.ledger, scopesOf(row.project), heldOf(row), null)
+    moveHold(this.ledger, this.#accountsOf(row.project), heldOf(row), null)
     this.lines.stir(scopesOf(row.project))
     return { ...moneyOf(row), held_micros: null, held_day: null, budget_scope: scope }
   }
@@ -210,13 +215,50 @@ export class Accounts {
   // --------------------------------------------------------------------------------------------------- budgets
 
   setBudget(scope: string, budget: Omit<Budget, 'alerted'> | null): void {
-    const account = accountOf(this.ledger, scope)
+    const today = this.#today(this.#from.ambient.now()).key
+    const account = this.#open(scope)
     account.budget = budget && { ...budget, alerted: account.budget?.alerted ?? {} }
     if (account.budget) this.#from.store.saveBudget(scope, account.budget)
     else this.#from.store.deleteBudget(scope)
+    this.#letGo(scope)
     this.lines.stir([scope], true)
     // Looked at by the next flush: what is spent may be past a threshold of the new budget.
-    this.#note([scope], this.#today(this.#from.ambient.now()).key, noSums())
+    this.#note([scope], today, noSums())
+  }
+
+  /** A project is declared from now on. */
+  declare(name: string): void {
+    this.#open(scopeOf(name))
+    this.#declared.add(scopeOf(name))
+  }
+
+  undeclare(name: string): void {
+    this.#declared.delete(scopeOf(name))
+    this.#letGo(scopeOf(name))
+  }
+
+  #accountsOf(project: string | null): string[] {
+    return scopesOf(project).filter((scope) => this.ledger.has(scope))
+  }
+
+  /** The account of a scope; one that is new is made of what the database has of it. */
+  #open(scope: string): Account {
+    const known = this.ledger.get(scope)
+    if (known) return known
+    const { store, jobs } = this.#from
+    const account = accountOf(this.ledger, scope)
+    this.#writeCounters()
+    for (const days of this.#unwritten.values()) for (const key of days.keys()) days.set(key, noSums())
+    for (const { day, sums } of store.spendingOf(scope, this.#loadedFrom)) placeSums(account, day, sums)
+    const project = projectOf(scope)
+    for (const { day, micros } of project === null ? [] : jobs.census.holdsOf(project))
+      moveHold(this.ledger, [scope], null, { micros, day })
+    return account
+  }
+
+  #letGo(scope: string): void {
+    if (projectOf(scope) === null || this.#declared.has(scope) || this.ledger.get(scope)?.budget) return
+    this.ledger.delete(scope)
   }
 
   /** Writes the counters that this transaction moved, each once; tells the alerts that they reached. */
@@ -240,10 +282,10 @@ export class Accounts {
   }
 
   #alert(scope: string, day: string): Alert[] {
-    const account = accountOf(this.ledger, scope)
-    const { budget } = account
-    const due = alertsDue(account, day)
-    if (!budget || due.length === 0) return []
+    const account = this.ledger.get(scope)
+    const due = account ? alertsDue(account, day) : []
+    const budget = account?.budget
+    if (!account || !budget || due.length === 0) return []
     account.budget = withAlerted(budget, day, due)
     this.#from.store.saveBudget(scope, account.budget)
     const { spentMicros } = usedIn(account, budget.window, day)
@@ -331,6 +373,13 @@ export const NO_MONEY: MoneyOfRow = {
   held_day: null,
   spent_micros: 0,
   budget_scope: null,
+}
+
+const scopeOf = (project: string): string => `project:${project}`
+
+const placeSums = (account: Account, day: string, sums: Sums): void => {
+  if (day === ALL_DAYS) account.total = sums
+  else account.days.set(day, sums)
 }
 
 const heldOf = (row: JobRow): Hold | null =>

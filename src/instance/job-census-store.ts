@@ -3,12 +3,15 @@ import { STATUSES, type Status } from '../contract/job.ts'
 
 /**
  * What the books are made from: counts and sums over the jobs that have not ended. Each scans them, so only at the actor's
- * start, after a transaction that was rolled back, and for a proof.
+ * start, after a transaction that was rolled back, for a proof, and where a project gets an account.
  */
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const text = v.nullable(v.string())
 const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
+
+/** What is held, in millionths of a US dollar; `day` is null where it is held for what waits. */
+type Held = { project: string | null; day: string | null; micros: number }
 
 export class JobCensus {
   readonly #sql: SqlStorage
@@ -73,16 +76,33 @@ export class JobCensus {
       .map((row) => v.parse(Row, row))
   }
 
-  /** What jobs that have not ended hold, by project and day. Scans the live jobs: at the actor's start and for a proof only. */
-  holds(): { project: string | null; day: string | null; micros: number }[] {
+  /** What jobs that have not ended hold, by project and day. For a proof. */
+  holds(): Held[] {
+    return this.#holds('project')
+  }
+
+  /** The same of those projects alone that are declared or have a budget; the rest stands under null. */
+  accountHolds(): Held[] {
+    return this.#holds(
+      "CASE WHEN project IN (SELECT name FROM projects) OR 'project:' || project IN (SELECT scope FROM budgets) THEN project END",
+    )
+  }
+
+  /** Of one project, when it gets an account. */
+  holdsOf(project: string): Held[] {
+    return this.#holds('project', 'AND project = ?', project)
+  }
+
+  #holds(project: string, where = '', ...bindings: string[]): Held[] {
     this.#flush()
     const Row = v.object({ project: text, day: text, micros: count })
     return this.#sql
       .exec(
-        `SELECT project, held_day AS day, sum(held_micros) AS micros FROM jobs
-         WHERE ended_at_ms IS NULL AND held_micros IS NOT NULL GROUP BY project, held_day`,
+        `SELECT ${project} AS account, held_day AS day, sum(held_micros) AS micros FROM jobs
+         WHERE ended_at_ms IS NULL AND held_micros IS NOT NULL ${where} GROUP BY account, held_day`,
+        ...bindings,
       )
       .toArray()
-      .map((row) => v.parse(Row, row))
+      .map(({ account, ...row }) => v.parse(Row, { ...row, project: account }))
   }
 }

@@ -41,6 +41,8 @@ export type ProjectRow = v.InferOutput<typeof ProjectRow>
 /** In the column of the day: the sum over all of them. */
 export const ALL_DAYS = 'total'
 
+type Spending = { scope: string; day: string; sums: Sums }
+
 export class LedgerStore {
   readonly #sql: SqlStorage
 
@@ -106,11 +108,29 @@ export class LedgerStore {
     )
   }
 
-  /** Spending of every scope since ever, and of its days from this one on. */
-  spending(fromDay: string): { scope: string; day: string; sums: Sums }[] {
+  /** Spending of every scope since ever, by day and in all. Reads all of it. */
+  spending(): Spending[] {
+    return this.#spending('TRUE')
+  }
+
+  /** Of the instance and of projects that are declared or have a budget: in all, and of days from this one on. */
+  accountSpending(fromDay: string): Spending[] {
+    return this.#spending(
+      `scope IN (SELECT 'instance' UNION SELECT scope FROM budgets UNION SELECT 'project:' || name FROM projects)
+       AND (day >= ? OR day = ?)`,
+      fromDay,
+      ALL_DAYS,
+    )
+  }
+
+  spendingOf(scope: string, fromDay: string): Spending[] {
+    return this.#spending('scope = ? AND (day >= ? OR day = ?)', scope, fromDay, ALL_DAYS)
+  }
+
+  #spending(where: string, ...bindings: string[]): Spending[] {
     const Row = v.object({ scope: v.string(), day: v.string() })
     return this.#sql
-      .exec('SELECT * FROM spending WHERE day >= ? OR day = ?', fromDay, ALL_DAYS)
+      .exec(`SELECT * FROM spending WHERE ${where}`, ...bindings)
       .toArray()
       .map((row) => ({ ...v.parse(Row, row), sums: v.parse(SumsRow, row) }))
   }

@@ -35,6 +35,7 @@ export const createProject = (parts: Parts, request: ProjectRequest, now: number
   const changed = change(parts, name, settings, now)
   if (!changed.ok) return changed
   parts.ledger.insertProject(row)
+  parts.accounts.declare(name)
   return ok(projectView(parts, row, now))
 }
 
@@ -51,6 +52,7 @@ export const deleteProject = (parts: Parts, name: string): Result<null> => {
   removeBudget(parts, scopeOf(name))
   setWeight(parts, name, 1)
   parts.ledger.deleteProject(name)
+  parts.accounts.undeclare(name)
   return ok(null)
 }
 

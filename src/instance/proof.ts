@@ -53,15 +53,16 @@ const gather = (parts: Parts): Map<string, Evidence> => {
     for (const scope of scopesOf(project)) addSums(of(scope).lines, sums)
   for (const { project, micros } of parts.jobs.census.holds())
     for (const scope of scopesOf(project)) of(scope).held += micros
-  for (const { scope, day, sums } of parts.ledger.spending(''))
+  for (const { scope, day, sums } of parts.ledger.spending())
     addSums(day === ALL_DAYS ? of(scope).total : of(scope).days, sums)
   return evidence
 }
 
 const prove = (parts: Parts, scope: string, { lines, held, total, days }: Evidence): Proof => {
+  // A project without an account is counted on disk alone: nothing is decided by it.
   const account = parts.accounts.ledger.get(scope)
-  const counted = account?.total ?? noSums()
-  const countedHeld = account ? heldMicros(account) : 0
+  const counted = account ? account.total : total
+  const countedHeld = account ? heldMicros(account) : held
   const difference =
     deviation(lines, counted) + deviation(lines, total) + deviation(lines, days) + Math.abs(held - countedHeld)
   return { lines, held, counters: bookedMicros(counted) + countedHeld, difference }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { liftedPriority } from '../../../src/core/fair-queue.ts'
+import { emptyOrder, liftedPriority, restoreTags, serveJob, tagJob } from '../../../src/core/fair-queue.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { WaitingLine } from './waiting-line.ts'
 
@@ -112,6 +112,19 @@ describe('shares between projects', () => {
       expect(line.serve(NOW)?.project).toBe('big')
     }
     expect(line.order.classes.get(5)?.next.size).toBeLessThan(1_000)
+  })
+
+  test('are remembered of a bounded number of projects, the last to come, in a stream of new ones that never ends', () => {
+    const order = emptyOrder()
+    const most = LIMITS.projectsRemembered
+    for (let i = 0; i < 20 * most; i += 1) serveJob(order, 5, tagJob(order, 5, `guest ${i}`, 1))
+    const shares = order.classes.get(5)
+    expect(shares?.next.size).toBeLessThanOrEqual(most)
+    expect(shares?.next.has(`guest ${20 * most - 1}`)).toBe(true)
+    expect(shares?.weights).toBe(shares?.next.size)
+    for (let i = 0; i < 2 * most; i += 1) restoreTags(order, 5, `found ${i}`, 1, { least: 9, greatest: 9 })
+    expect(shares?.next.size).toBeLessThanOrEqual(most)
+    expect(shares?.weights).toBe(shares?.next.size)
   })
 })
 

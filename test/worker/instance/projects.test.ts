@@ -1,13 +1,20 @@
+import { runInDurableObject } from 'cloudflare:test'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ProjectView } from '../../../src/contract/budget.ts'
+import { Accounts } from '../../../src/instance/accounts.ts'
+import { systemAmbient } from '../../../src/instance/ambient.ts'
 import { EventStore } from '../../../src/instance/event-store.ts'
-import { must, openSite, type Site, withKey } from '../support/client.ts'
-import { fakeIdeogram } from '../support/fake-ideogram.ts'
-import { budgetOf, setBudget } from '../support/money.ts'
+import { JobStore } from '../../../src/instance/job-store.ts'
+import { LedgerStore } from '../../../src/instance/ledger-store.ts'
+import { instanceStub, must, openSite, type Site, withKey } from '../support/client.ts'
+import { eventually } from '../support/clock.ts'
+import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
+import { budgetOf, expectRest, ledgerOf, setBudget } from '../support/money.ts'
 
 let site: Site
+let provider: FakeIdeogram
 beforeEach(async () => {
-  fakeIdeogram()
+  provider = fakeIdeogram()
   site = await openSite('prod')
 })
 
@@ -99,3 +106,60 @@ test.each(['', 'instances', 'project', 'project:', 'project:..', 'project:a b', 
     expect([status, body.error.code]).toEqual([404, 'not_found'])
   },
 )
+
+describe('a project that nobody declared', () => {
+  const money = (storage: DurableObjectStorage) => {
+    const { sql } = storage
+    const store = new LedgerStore(sql)
+    const accounts = new Accounts({ store, jobs: new JobStore(sql), config: () => ({}), ambient: systemAmbient })
+    accounts.reload()
+    return { accounts, store }
+  }
+  const inside = <T>(act: (storage: DurableObjectStorage) => T): Promise<T> =>
+    runInDurableObject(instanceStub('prod'), (_instance, { storage }) => act(storage))
+
+  test('takes no memory, however many there were: a user may name another with every job', async () => {
+    await create({ name: 'forge' })
+    await setBudget(site, 'project:tight', 1)
+    await must(202, site.submit({ project: 'guest', not_before: new Date(Date.now() + 600_000).toISOString() }))
+    const scopes = await inside((storage) => {
+      storage.sql.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO spending SELECT 'project:label-' || i, 'total', 60000, 0, 0, 0, 1 FROM n`)
+      return [...money(storage).accounts.ledger.keys()].sort()
+    })
+    expect(scopes).toEqual(['instance', 'project:forge', 'project:tight'])
+  })
+
+  test('is counted from its first job on by a budget that it is given later', async () => {
+    await site.ended((await site.begin({ project: 'guest' })).id)
+    provider.hold('generate')
+    const running = await site.begin({ project: 'guest' })
+    await eventually('the provider is asked', () => provider.open.generate === 1)
+    expect(await setBudget(site, 'project:guest', 0.15)).toMatchObject({ spent_usd: 0.06, held_usd: 0.06 })
+    expect((await site.submit({ project: 'guest' })).status).toBe(402)
+    await must(204, site.send('DELETE', '/budgets/project:guest'))
+    provider.release('generate')
+    await site.ended(running.id)
+    await site.ended((await site.begin({ project: 'guest' })).id)
+    expect(await setBudget(site, 'project:guest', 0.2)).toMatchObject({ spent_usd: 0.18, held_usd: 0 })
+    const { scopes } = await expectRest(site, { settled_usd: 0.18 })
+    expect(scopes.find(({ scope }) => scope === 'project:guest')).toMatchObject({ counters_usd: 0.18 })
+  })
+
+  test('is told whole once it is declared, and proves its books before, and after it is deleted', async () => {
+    provider.hold('generate')
+    const { id } = await site.begin({ project: 'guest' })
+    await eventually('the provider is asked', () => provider.open.generate === 1)
+    const proof = { held_usd: 0.06, counters_usd: 0.06, difference_usd: 0 }
+    const proved = async () => (await ledgerOf(site)).scopes.find(({ scope }) => scope === 'project:guest')
+    expect(await proved()).toMatchObject(proof)
+    expect((await must(201, create({ name: 'guest' }))).body).toMatchObject({ spent_usd: 0, held_usd: 0.06 })
+    expect(await proved()).toMatchObject(proof)
+    await must(204, site.send('DELETE', '/projects/guest'))
+    expect(await proved()).toMatchObject(proof)
+    provider.release('generate')
+    await site.ended(id)
+    await expectRest(site, { settled_usd: 0.06 })
+    expect((await must(201, create({ name: 'guest' }))).body).toMatchObject({ spent_usd: 0.06, held_usd: 0 })
+  })
+})
