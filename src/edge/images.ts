@@ -6,26 +6,34 @@ import type { ImageInput } from '../contract/image.ts'
 import { IMAGE_QUALITIES, type ImageGeneration, type ImageList } from '../contract/image-request.ts'
 import { type ImageJobRequest, isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
 import { type Caller, fromWire, toWire } from '../contract/rpc.ts'
+import { canonicalJson } from '../core/canonical.ts'
+import type { SubmitOptions } from '../instance/intake.ts'
 import { LIMITS } from '../limits.ts'
 import { PROVIDERS } from '../providers/registry.ts'
-import { toBase64 } from '../storage/digest.ts'
+import { sha256Hex, toBase64 } from '../storage/digest.ts'
 import { type Context, instanceOf, Refused } from './context.ts'
 import { insist } from './instance-foreground.ts'
+import { idempotencyKeyOf } from './jobs.ts'
 import { repeatHeader } from './line-call.ts'
 import { artifactUrl } from './present.ts'
 import { quotaHeaders } from './quota-headers.ts'
 import { json, unwrap } from './respond.ts'
 
-/** `POST {base}/images/generations`: a job, waited for. */
+/** `POST {base}/images/generations`: a job, waited for. Under an Idempotency-Key it is the one that the key has made. */
 export const answerImages = async (context: Context, caller: Caller, request: ImageGeneration): Promise<Response> => {
   const left = new AbortController()
   context.request.signal.addEventListener('abort', () => left.abort(), { once: true })
-  const work = finished(context, caller, jobOf(request), left.signal)
+  const idempotencyKey = idempotencyKeyOf(context.request)
+  const fingerprint = idempotencyKey === null ? '' : await sha256Hex(canonicalJson(request as Json))
+  const work = finished(context, caller, jobOf(request), { idempotencyKey, fingerprint, waitMs: 0 }, left.signal)
   // How it fails is told below; here it only goes on where the client has left.
   context.waitUntil(work.catch(() => {}))
-  const { record, quotas } = await work
+  const { record, headers } = await work
   const { output } = record
-  if (record.status !== 'succeeded' || output === null || !('images' in output)) throw refusedFor(record, quotas)
+  if (record.status !== 'succeeded' || output === null || !('images' in output)) {
+    // Under its key it would be answered the same again.
+    throw refusedFor(record, idempotencyKey === null ? headers : { ...headers, 'x-should-retry': 'false' })
+  }
   const { images } = output
   const inline = wantsInline(request, images)
   const data: ImageList['data'] = []
@@ -44,7 +52,7 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
   }
   const cost = record.cost_usd === null ? {} : { 'x-switchyard-cost-usd': String(record.cost_usd) }
   return json(body, 200, {
-    ...quotas,
+    ...headers,
     'x-switchyard-job': record.id,
     'x-switchyard-attempts': String(record.attempts.length),
     ...(record.model === null ? {} : { 'x-switchyard-model': record.model }),
@@ -104,26 +112,34 @@ const wholeName = (name: string): string => {
   throw new Refused(fault('not_found', 'There is no such model here: GET models lists them.', { param: 'model' }))
 }
 
-type Finished = { record: JobRecord; quotas: Record<string, string> }
+type Finished = { record: JobRecord; headers: Record<string, string> }
 
-/** Waits as long as the job's deadline lets it run. Where the client leaves, the job is cancelled. */
+/**
+ * Waits as long as the job's deadline lets it run. Where the client leaves, the job is cancelled; not where it has a key, by
+ * which it may come back or another may wait with it.
+ */
 const finished = async (
   context: Context,
   caller: Caller,
   request: JobRequest,
+  options: SubmitOptions,
   left: AbortSignal,
 ): Promise<Finished> => {
-  const options = { idempotencyKey: null, fingerprint: '', waitMs: 0 }
   const submitted = await instanceOf(context).submit(caller, toWire(request), options)
   if (!submitted.ok) throw new Refused(inTheirWords(submitted.fault))
-  const quotas = quotaHeaders(submitted.value.quotas)
+  const headers = {
+    ...quotaHeaders(submitted.value.quotas),
+    ...(submitted.value.replayed ? { 'idempotency-replayed': 'true' } : {}),
+  }
   let record = fromWire(submitted.value.body)
-  const cancel = () => context.waitUntil(instanceOf(context).cancel(caller, record.id))
+  const cancel = () => {
+    if (options.idempotencyKey === null) context.waitUntil(instanceOf(context).cancel(caller, record.id))
+  }
   if (left.aborted) cancel()
   else left.addEventListener('abort', cancel, { once: true })
   const wait = async () => instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000, 'jobs')
   while (!isFinal(record.status)) record = fromWire(unwrap(await insist(wait)).body)
-  return { record, quotas }
+  return { record, headers }
 }
 
 const THEIR_FIELDS: Record<string, string> = { 'input.count': 'n', 'input.format': 'output_format', models: 'model' }
@@ -134,14 +150,14 @@ const inTheirWords = (problem: Fault): Fault =>
     ? problem
     : { ...problem, param: THEIR_FIELDS[problem.param] ?? problem.param.replace(/^input\./, '') }
 
-const refusedFor = ({ error, id, attempts }: JobRecord, quotas: Record<string, string>): Refused => {
+const refusedFor = ({ error, id, attempts }: JobRecord, headers: Record<string, string>): Refused => {
   const problem = fault(error?.code ?? 'canceled', error?.message ?? 'The job was canceled.', {
     source: error?.source ?? 'switchyard',
     ...(error?.param ? { param: error.param } : {}),
     details: { job: id },
   })
   return new Refused(problem, {
-    ...quotas,
+    ...headers,
     'x-switchyard-job': id,
     'x-switchyard-attempts': String(attempts.length),
     ...repeatHeader(problem),

@@ -12,6 +12,7 @@ const ask = (content: string) => [{ role: 'user' as const, content }]
 type Ledger = { settled_usd: number; presumed_usd: number; held_usd: number; difference_usd: number; attempts: number }
 
 let emulator: OpenAiEmulator
+let images: Awaited<ReturnType<typeof startEmulator>>
 let client: OpenAI
 let base: string
 let url: string
@@ -20,7 +21,7 @@ let root: ReturnType<typeof api>
 beforeAll(async () => {
   emulator = await startOpenAi({ apiKeys: ['sk-good-0123456789'], draw: false })
   afterFile(() => emulator.close())
-  const images = await startEmulator({})
+  images = await startEmulator({})
   const product = await startProduct()
   url = product.url
   const ready = await provision(product.url, { baseUrl: images.url })
@@ -164,6 +165,15 @@ describe('the official client of OpenAI', () => {
     const ids = []
     for await (const model of client.models.list()) ids.push(model.id)
     expect(ids).toEqual(expect.arrayContaining([MODEL, 'ideogram/ideogram-3']))
+  })
+
+  test('that loses patience with a picture and asks again under its Idempotency-Key buys it once, and gets it', async () => {
+    const before = images.stats().accepted
+    const patience = { timeout: 1_500, maxRetries: 20, headers: { 'Idempotency-Key': 'a slow lighthouse' } }
+    const asked = { model: 'ideogram/ideogram-3', prompt: 'a slow lighthouse [[slow:4000]]' }
+    const made = await client.images.generate(asked, patience)
+    expect(Buffer.from(made.data?.[0]?.b64_json ?? '', 'base64').length).toBeGreaterThan(50)
+    expect(images.stats().accepted).toBe(before + 1)
   })
 
   test('is told of a bad request, an unknown model and a bad key in its own error classes', async () => {

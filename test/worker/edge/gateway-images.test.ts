@@ -15,9 +15,10 @@ beforeEach(async () => {
   site = await openSite('prod')
 })
 
-const generate = (more: Record<string, unknown> = {}) =>
+const generate = (more: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
   site.send<ImageList & ErrorBody>('POST', '/images/generations', {
     json: { model: 'ideogram/ideogram-3', prompt: 'a lighthouse', ...SYNC, ...more },
+    headers,
   })
 
 const bytesOf = (base64: string | undefined) => Uint8Array.from(atob(base64 ?? ''), (one) => one.charCodeAt(0))
@@ -120,5 +121,50 @@ describe('an image', () => {
     const { status, headers, body } = await generate()
     expect([status, body.error.code]).toEqual([502, 'provider_unavailable'])
     expect(headers.get('x-should-retry')).toBeNull()
+  })
+})
+
+describe('an image under an Idempotency-Key', () => {
+  const key = { 'idempotency-key': 'picture 66' }
+
+  test('is bought once, however often and at whatever moment it is asked for', async () => {
+    provider.hold('generate')
+    const answers = [generate({}, key), generate({}, key)]
+    await eventually('the provider is asked', () => provider.open.generate === 1)
+    answers.push(generate({}, key))
+    provider.release('generate')
+    answers.push(Promise.all(answers).then(() => generate({}, key)))
+    const all = await Promise.all(answers)
+    expect(all.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect(new Set(all.map(({ body }) => body.job)).size).toBe(1)
+    for (const { body } of all) expect(bytesOf(body.data[0]?.b64_json)).toEqual(PICTURE)
+    expect(all.filter(({ headers }) => headers.get('idempotency-replayed') === 'true')).toHaveLength(3)
+    expect(provider.accepted).toHaveLength(1)
+  })
+
+  test('is another one under another key, and without', async () => {
+    const jobs = [await generate({}, key), await generate({}, { 'idempotency-key': 'other' }), await generate()]
+    expect(new Set(jobs.map(({ body }) => body.job)).size).toBe(3)
+  })
+
+  test('is refused where the request is another, and where a job was made under the key', async () => {
+    await generate({}, key)
+    const other = await generate({ prompt: 'a tower' }, key)
+    expect([other.status, other.body.error]).toMatchObject([
+      422,
+      { code: 'idempotency_mismatch', param: 'Idempotency-Key' },
+    ])
+    await site.submit({}, { 'idempotency-key': 'of a job' })
+    expect((await generate({}, { 'idempotency-key': 'of a job' })).status).toBe(422)
+    expect((await generate({}, { 'idempotency-key': 'x'.repeat(256) })).body.error.param).toBe('Idempotency-Key')
+  })
+
+  test('that failed is not asked for again in vain: the key stands for what became of it', async () => {
+    provider.next.generate.push(failing(503), failing(503), failing(503))
+    const failed = await generate({}, key)
+    expect([failed.status, failed.headers.get('x-should-retry')]).toEqual([502, 'false'])
+    const again = await generate({}, key)
+    expect(again.body.error).toEqual({ ...failed.body.error, request_id: expect.any(String) })
+    expect(provider.accepted).toHaveLength(0)
   })
 })
