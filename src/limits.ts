@@ -289,7 +289,9 @@ export const LIMITS = {
 
   // ------------------------------------------------------------------------------------- events and subscribers
   ticketMs: 60_000,
-  ticketsOpen: 1_000,
+  /** Of one key, so that it leaves some to the others; and of all, which are gone through for each new one. */
+  ticketsPerKey: 1_000,
+  ticketsOpen: 10_000,
   subscribersPerInstance: 10_000,
   /** Events sent to one subscriber in one go while it catches up. */
   replayEvents: 500,

@@ -131,11 +131,18 @@ export class AdminStore {
     this.#sql.exec('INSERT INTO tickets VALUES (?, ?, ?)', digest, keyId, expiresAtMs)
   }
 
-  countTickets(now: number): number {
+  /** Open tickets of a key, null for the super admin, and of all. */
+  countTickets(keyId: string | null, now: number): { ofKey: number; ofAll: number } {
     return v.parse(
-      v.object({ n: v.number() }),
-      this.#sql.exec('SELECT count(*) AS n FROM tickets WHERE expires_at_ms > ?', now).one(),
-    ).n
+      v.object({ ofKey: v.number(), ofAll: v.number() }),
+      this.#sql
+        .exec(
+          'SELECT count(*) AS ofAll, count(*) FILTER (WHERE key_id IS ?) AS ofKey FROM tickets WHERE expires_at_ms > ?',
+          keyId,
+          now,
+        )
+        .one(),
+    )
   }
 
   /** Takes the ticket out: it serves once. `keyId` is null where the super admin asked for it. */

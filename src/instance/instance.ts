@@ -387,8 +387,10 @@ export class Instance extends DurableObject<Env> {
   async createTicket(caller: Caller, digest: string): Promise<Result<Omit<Ticket, 'ticket'>>> {
     return this.#as(caller, 'read', (parts, principal) => {
       const now = systemAmbient.now()
-      if (parts.admin.countTickets(now) >= LIMITS.ticketsOpen) {
-        return refuse('rate_limited', 'Too many tickets are open.', { retryAfterMs: LIMITS.ticketMs })
+      const { ofKey, ofAll } = parts.admin.countTickets(principal.keyId, now)
+      if (ofKey >= LIMITS.ticketsPerKey || ofAll >= LIMITS.ticketsOpen) {
+        const whose = ofKey >= LIMITS.ticketsPerKey ? ' of this key' : ''
+        return refuse('rate_limited', `Too many tickets${whose} are open.`, { retryAfterMs: LIMITS.ticketMs })
       }
       parts.admin.insertTicket(digest, principal.keyId, now + LIMITS.ticketMs, now)
       return ok({ expires_at: isoTime(now + LIMITS.ticketMs) })

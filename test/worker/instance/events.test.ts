@@ -1,7 +1,8 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Event } from '../../../src/contract/event.ts'
-import { fetchWorker, instanceStub, openSite, rowsOf, type Site, send } from '../support/client.ts'
+import { LIMITS } from '../../../src/limits.ts'
+import { fetchWorker, instanceStub, openSite, ROOT_KEY, rowsOf, type Site, send } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
 import { durable, openSocket, openStream, type Subscriber } from '../support/streams.ts'
@@ -291,6 +292,22 @@ describe('a ticket', () => {
     await site.send('DELETE', `/keys/${made.id}`)
     await subscriber.untilClosed()
     expect((await upgrade(second.ticket)).status).toBe(404)
+  })
+
+  test('is there for others where one key has as many open as it may, and for all until too many are', async () => {
+    const greedy = await site.makeKey({ name: 'greedy', role: 'user' })
+    const open = (keys: string, count: number, key: string) =>
+      rowsOf(
+        'prod',
+        `INSERT INTO tickets WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+         SELECT '${keys} ' || i, ${key}, ${Date.now() + 60_000} FROM n`,
+      )
+    const statusFor = async (key: string) => (await send('POST', `${site.base}/tickets`, { key })).status
+    await open('greedy', LIMITS.ticketsPerKey - 1, `'${greedy.id}'`)
+    expect([await statusFor(greedy.key), await statusFor(greedy.key)]).toEqual([201, 429])
+    expect([await statusFor(site.key), await statusFor(ROOT_KEY)]).toEqual([201, 201])
+    await open('others', LIMITS.ticketsOpen - LIMITS.ticketsPerKey - 3, "'key ' || i")
+    expect([await statusFor(site.key), await statusFor(site.key), await statusFor(ROOT_KEY)]).toEqual([201, 429, 429])
   })
 
   test('that never was is as unknown as one that has served', async () => {
