@@ -14,8 +14,14 @@ let known: Calendar | null = null
  * When the day of `at` began in an IANA zone; where a change of the clock leaves midnight out, the first moment of that
  * day. Throws on a zone that does not exist.
  */
-export const dayStart = (at: number, zone: string): number => {
-  if (zone === 'UTC') return Math.floor(at / DAY_MS) * DAY_MS
+export const dayStart = (at: number, zone: string): number =>
+  zone === 'UTC' ? Math.floor(at / DAY_MS) * DAY_MS : calendarOf(zone).dayAt(at).startMs
+
+/** When the day of `at` ends, which is when the next begins. */
+export const dayEnd = (at: number, zone: string): number =>
+  zone === 'UTC' ? dayStart(at, zone) + DAY_MS : calendarOf(zone).dayAt(at).endMs
+
+const calendarOf = (zone: string): Calendar => {
   if (known?.zone !== zone) known = createCalendar(zone)
-  return known.dayAt(at).startMs
+  return known
 }

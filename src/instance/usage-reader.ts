@@ -1,7 +1,7 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
 import type { Interval, UsageBucket, UsageGroup, UsageQuery, UsageReport, UsageSums } from '../contract/usage-report.ts'
-import { dayStart, hourStart } from '../core/hours.ts'
+import { dayEnd, dayStart, hourStart } from '../core/hours.ts'
 import { quantile, type Sketch } from '../core/sketch.ts'
 import { emptyTally, mergeTally, type Tally } from '../core/tally.ts'
 import { LIMITS } from '../limits.ts'
@@ -55,12 +55,14 @@ const readDays = ({ usage }: Parts, range: UsageRange, zone: string): UsageRow[]
   const limit = LIMITS.usageRowsRead + 1
   const folded = usage.folded()
   const fromMs = Math.max(range.fromMs, folded?.startMs ?? range.fromMs)
-  const hours = usage.read('usage_hours', { ...range, fromMs, beforeMs: Number.MAX_SAFE_INTEGER }, limit)
+  // To the end of the last day: buckets are whole, and hours of later days have no part in the bound.
+  const beforeMs = dayEnd(range.beforeMs - 1, zone)
+  const hours = usage.read('usage_hours', { ...range, fromMs, beforeMs }, limit)
   if (hours.length === limit) return hours
   const late = hours
     .filter((row) => folded === null || isBehind(row, folded))
     .map((row) => ({ ...row, startMs: dayStart(row.startMs, zone) }))
-    .filter(({ startMs }) => startMs >= range.fromMs && startMs < range.beforeMs)
+    .filter(({ startMs }) => startMs >= range.fromMs)
   return [...usage.read('usage_days', range, limit), ...late]
 }
 

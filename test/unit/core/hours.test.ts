@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { dayStart, HOUR_MS, hourStart } from '../../../src/core/hours.ts'
+import { dayEnd, dayStart, HOUR_MS, hourStart } from '../../../src/core/hours.ts'
 
 const startOf = (at: string, zone: string): string => new Date(dayStart(Date.parse(at), zone)).toISOString()
 const localDate = (at: number, zone: string): string => new Date(at).toLocaleDateString('sv-SE', { timeZone: zone })
@@ -53,6 +53,9 @@ describe('a day', () => {
         expect(localDate(start, zone)).toBe(localDate(at, zone))
         expect(localDate(start - 1, zone)).not.toBe(localDate(at, zone))
         expect(dayStart(start, zone)).toBe(start)
+        const end = dayEnd(at, zone)
+        expect(localDate(end - 1, zone)).toBe(localDate(at, zone))
+        expect([dayStart(end, zone), dayStart(end - 1, zone)]).toEqual([end, start])
       }),
       { numRuns: 500 },
     )

@@ -221,6 +221,39 @@ describe('usage by time and group', () => {
     expect(await count(at, at + DAY_MS + 1, 'day')).toBe(2)
   })
 
+  test('ends with the whole bucket that begins before to, whether its hours are in their day yet or not', async () => {
+    const clock = movableClock()
+    const now = clock.freeze()
+    const day = Math.ceil(now / DAY_MS) * DAY_MS
+    // Ten past eight.
+    clock.advance(day - now + 8 * HOUR_MS + HOUR_MS / 6)
+    for (let i = 0; i < 3; i += 1) {
+      await site.ended((await site.begin()).id)
+      clock.advance(HOUR_MS)
+    }
+    const ask = async () => {
+      const date = new Date(day).toISOString().slice(0, 10)
+      const told = (to: string, interval: string) =>
+        usage(`?interval=${interval}&from=${date}T00:00:00Z&to=${date}T${to}:00Z`)
+      const counts = []
+      for (const to of ['08:00', '08:01', '09:00', '09:01', '10:30'])
+        counts.push([(await told(to, 'hour')).total.attempts, (await told(to, 'day')).total.attempts])
+      return counts
+    }
+    const counts = [
+      [0, 3],
+      [1, 3],
+      [1, 3],
+      [2, 3],
+      [3, 3],
+    ]
+    expect(await ask()).toEqual(counts)
+    clock.advance(DAY_MS)
+    await site.ended((await site.begin()).id)
+    expect(await rowsOf('prod', 'SELECT attempts FROM usage_days')).toEqual([{ attempts: 3 }])
+    expect(await ask()).toEqual(counts)
+  })
+
   test('of days is the same before and after hours are added to their days', async () => {
     const clock = movableClock()
     clock.freeze()
@@ -354,6 +387,25 @@ describe('the books of usage', () => {
       expect((await usage(`?interval=${interval}`, own)).total.attempts).toBe(1)
       expect((await usage(`?interval=${interval}&project=p-7`)).total.attempts).toBe(1)
     }
+  })
+
+  test('are told of days gone by, however many rows lie behind them', async () => {
+    const clock = movableClock()
+    clock.freeze()
+    await site.ended((await site.begin({ project: 'p-1' })).id)
+    const [from, to] = [inFuture(-DAY_MS), inFuture(1)]
+    clock.advance(2 * DAY_MS)
+    await site.ended((await site.begin({ project: 'p-1' })).id)
+    await exec((sql) => {
+      sql.exec(
+        `WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= 10001)
+         INSERT INTO usage_hours SELECT start_ms, 'p-' || i, model, attempts, succeeded, failed, canceled, images, cost_micros,
+           unknown_costs, errors, tokens, provider_ms, queue_ms, total_ms FROM usage_hours, n WHERE start_ms > ?`,
+        Date.parse(to),
+      )
+    })
+    for (const interval of ['hour', 'day'])
+      expect((await usage(`?interval=${interval}&from=${from}&to=${to}`)).total.attempts).toBe(1)
   })
 })
 
