@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { CommandError, ROOT } from './command.ts'
@@ -51,8 +51,9 @@ export const readSettings = (environment: Environment): Settings => {
 }
 
 /**
- * Makes each key that neither the environment nor the file has and writes it to the file, readable by its owner only.
- * Keys must outlive the process: a credential sealed under a lost master key cannot be opened again.
+ * Makes each key that neither the environment nor the file has and writes it to the file, readable by its owner only; a file
+ * with keys that others may read is tightened to that. Keys must outlive the process: a credential sealed under a lost master
+ * key cannot be opened again.
  */
 export const ensureKeys = (file: string, environment: Environment): Environment => {
   const stored = readVars(file)
@@ -60,6 +61,7 @@ export const ensureKeys = (file: string, environment: Environment): Environment 
     .filter((name) => !environment[name] && !stored?.[name])
     .map((name) => `${name}="${MAKE[name]()}"\n`)
     .join('')
+  if (stored && (lines !== '' || stored.ROOT_KEY || stored.MASTER_KEY)) tighten(file, lines !== '')
   if (lines === '') return stored ?? {}
   if (stored === null) {
     createWhole(
@@ -107,6 +109,20 @@ const readVars = (file: string): Environment | null => {
     throw new CommandError(`cannot read ${file}: ${(error as Error).message}`)
   }
 }
+
+/** Before keys are written to it. A file of another owner's, or on a disk that is read alone, is theirs to tighten. */
+const tighten = (file: string, isWritten: boolean): void => {
+  const { mode } = statSync(file)
+  if ((mode & OTHERS) === 0) return
+  try {
+    chmodSync(file, mode & 0o700)
+  } catch (error) {
+    if (isWritten) throw new CommandError(`cannot keep others from reading ${file}: ${(error as Error).message}`)
+  }
+}
+
+/** The bits of a mode that let in anybody but the owner. */
+const OTHERS = 0o077
 
 /** A link appears with its whole content or not at all, so of two first runs at once one wins and both read the same. */
 const createWhole = (file: string, content: string): void => {
