@@ -1,6 +1,6 @@
 import { endsJob } from '../contract/event.ts'
 import type { LineEvent } from '../contract/log.ts'
-import type { AttemptRef, Report, ReportReply } from '../contract/rpc.ts'
+import type { Assignment, AttemptRef, Report, ReportReply } from '../contract/rpc.ts'
 import { earliest } from '../core/alarm.ts'
 import { AlarmClock } from '../core/alarm-clock.ts'
 import { backoffMs } from '../core/outcome.ts'
@@ -26,6 +26,8 @@ export class Engine {
   #parts: Parts | null = null
   /** Work for lanes whose report is being answered: it travels with the answer. */
   readonly #replies = new Map<number, ReportReply['assign']>()
+  /** Work on its way to lanes. */
+  readonly #handingOut = new Set<Promise<void>>()
   #erasing: Promise<void> | null = null
   #trimming: Promise<void> | null = null
   readonly #alarm: AlarmClock
@@ -131,7 +133,7 @@ export class Engine {
       this.#replies.delete(lane)
       if (failed) this.#refuseReport(parts, lane, assign, failed.reason)
     }
-    return { assign, stop }
+    return { assign: this.isLive(parts) ? assign : [], stop }
   }
 
   /** Whatever still holds an older secret learns of the new one at once, and by alarm where that does not succeed. */
@@ -217,9 +219,11 @@ export class Engine {
     for (const job of effects.left) parts.foreground.left(job)
     for (const opening of effects.open) parts.foreground.opened(opening, now)
     for (const [lane, assignments] of effects.assign) {
+      // Submitted before its deletion was written, and of an instance that is gone when the provider answers.
+      if (parts.identity.deleting) break
       const reply = this.#replies.get(lane)
       if (reply) reply.push(...assignments)
-      else this.background(parts.lanes.assign(lane, assignments, now))
+      else this.#handOut(parts, lane, assignments, now)
     }
     for (const [lane, refs] of effects.stop) this.background(parts.lanes.stop(lane, refs))
     const leases = earliest(parts.lanes.nextExpiry(parts.books.lanes, now), parts.foreground.nextExpiry())
@@ -267,8 +271,14 @@ export class Engine {
   /** The lane will repeat its ends. Work that was to travel with the answer goes by itself. */
   #refuseReport(parts: Parts, lane: number, assign: ReportReply['assign'], error: unknown): never {
     this.#logFault(parts, 'instance.end_failed', error)
-    if (assign.length > 0) this.background(parts.lanes.assign(lane, assign, systemAmbient.now()))
+    if (assign.length > 0 && this.isLive(parts)) this.#handOut(parts, lane, assign, systemAmbient.now())
     throw error
+  }
+
+  #handOut(parts: Parts, lane: number, assignments: Assignment[], now: number): void {
+    const handed = parts.lanes.assign(lane, assignments, now).finally(() => this.#handingOut.delete(handed))
+    this.#handingOut.add(handed)
+    this.background(handed)
   }
 
   #onProgress(parts: Parts, report: Extract<Report, { kind: 'progress' }>): AttemptRef[] {
@@ -304,6 +314,7 @@ export class Engine {
     void storage.setAlarm(systemAmbient.now() + LIMITS.backoffMaxMs)
     // It may be writing to the bucket.
     await this.#trimming
+    await this.#handedOut()
     for (let lane = 0; lane < parts.books.lanesOpened; lane += 1) {
       await this.#env.LANE.getByName(`${parts.identity.id}/${lane}`).destroy()
     }
@@ -314,5 +325,13 @@ export class Engine {
     // Only now may the instance be founded anew: what is new must not be wiped.
     this.#parts = null
     this.#alarm.rang()
+  }
+
+  /** What is on its way to a lane would begin behind the lane's end. A lane that hangs must not keep an instance from going. */
+  async #handedOut(): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, LIMITS.leaseMs)
+    await Promise.race([Promise.all(this.#handingOut), late])
+    clearTimeout(timer)
   }
 }

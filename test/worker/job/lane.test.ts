@@ -1,7 +1,9 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { type Report, toWire } from '../../../src/contract/rpc.ts'
+import type { JobRequest } from '../../../src/contract/job.ts'
+import { type Caller, type Report, toWire } from '../../../src/contract/rpc.ts'
+import type { Instance } from '../../../src/instance/instance.ts'
 import { Lane } from '../../../src/job/lane.ts'
 import {
   instanceStub,
@@ -346,4 +348,54 @@ test('a picture that is being stored while its instance is deleted does not stay
   expect((await deleted).status).toBe(204)
   await pause(100)
   expect(await objects()).toEqual([])
+})
+
+describe('work on its way to a lane while its instance is deleted', () => {
+  /** Assignments arrive when they are let on. */
+  const slowWay = () => {
+    const { assign } = Lane.prototype
+    const way = { underway: 0, isOpen: false }
+    vi.spyOn(Lane.prototype, 'assign').mockImplementation(async function (this: Lane, given) {
+      way.underway += 1
+      while (!way.isOpen) await pause(2)
+      await assign.call(this, given)
+    })
+    return way
+  }
+  const driven = (jobs: readonly string[]) =>
+    runInDurableObject(
+      laneStub('prod'),
+      async (lane: Lane) => (await lane.check(jobs.map((job) => ({ job, attempt: 1 })))).known,
+    )
+
+  test('is stopped with the lane, and does not begin when the instance is gone', async () => {
+    provider.hold('generate')
+    const way = slowWay()
+    const { id } = await site.begin()
+    await eventually('it is on its way', () => way.underway === 1)
+    let isDeleted = false
+    const deleted = send('DELETE', site.base, { key: ROOT_KEY }).finally(() => {
+      isDeleted = true
+    })
+    await pause(200)
+    expect(isDeleted).toBe(false)
+    way.isOpen = true
+    expect((await deleted).status).toBe(204)
+    expect(await driven([id])).toEqual([])
+    provider.release('generate')
+    await pause(200)
+    expect([provider.open.generate, await objects()]).toEqual([0, []])
+  })
+
+  test('does not set out where it was submitted in the moment of the deletion', async () => {
+    const way = slowWay()
+    way.isOpen = true
+    const caller: Caller = { requestId: 'req_1', auth: { kind: 'root' } }
+    const options = { idempotencyKey: null, fingerprint: '', waitMs: 0 }
+    const request = { type: 'image.generate@1', ...ASYNC } as unknown as JobRequest
+    await runInDurableObject(instanceStub('prod'), async (instance: Instance) => {
+      await Promise.all([instance.destroy(), instance.submit(caller, toWire(request), options)])
+    })
+    expect([way.underway, provider.calls.generate]).toEqual([0, 0])
+  })
 })
