@@ -83,7 +83,14 @@ const drive = async (assignment: Assignment, resume: Driven | null, tools: Tools
   if (again) tools.keep(writeResume(lookingFor(assignment, calledMs)))
   if (tools.signal.aborted && found === null) return ended(NOT_SENT, 0, 0)
   const outcome = found ?? (await provider.start(call, http))
-  if (tools.signal.aborted) await giveBack(assignment, from, outcome, again ? calledMs : beganMs, tools)
+  // What is polled stands in the lane's store: it is canceled by its checkpoint.
+  if (tools.signal.aborted && from?.stage !== 'poll')
+    await giveBack(
+      assignment,
+      from ?? { attempt: assignment.attempt, sinceMs: again ? calledMs : beganMs },
+      outcome,
+      tools,
+    )
   if (outcome.kind === 'wait') {
     const elapsedMs = tools.now() - startedAtMs
     const progress = outcome.progress ?? guessProgress(elapsedMs, card.typicalMs)
@@ -137,24 +144,35 @@ export const openCall = async (
 
 const NOT_SENT: Failed = { kind: 'fault', code: 'canceled', message: 'The call was ended before it was sent.' }
 
-/**
- * Whoever ended the job has ended the call too: what it began at the provider is not left to run, and to be paid for. What is
- * polled, the lane cancels by its checkpoint.
- */
-const giveBack = async (
-  assignment: Assignment,
-  from: Driven | null,
-  outcome: Outcome,
-  calledMs: number,
-  tools: Tools,
-): Promise<void> => {
-  if (from?.stage === 'poll') return
+/** A call of the attempt, or of an earlier one that it goes on from, and since when it may stand at the provider. */
+type Made = { attempt: number; sinceMs: number }
+
+/** Whoever ended the job has ended the call too: what it began at the provider is not left to run, and to be paid for. */
+const giveBack = async (assignment: Assignment, made: Made, outcome: Outcome, tools: ToCancel): Promise<void> => {
   const signal = AbortSignal.timeout(LIMITS.cancelTimeoutMs)
   const opened = await openCall(assignment, { ...tools, signal })
   if ('code' in opened) return
-  const call = from === null ? opened.call : { ...opened.call, attempt: from.attempt }
-  await withdraw({ ...opened, call }, outcome, from === null ? calledMs : from.sinceMs, signal)
+  await withdraw({ ...opened, call: { ...opened.call, attempt: made.attempt } }, outcome, made.sinceMs, signal)
 }
+
+type ToCancel = Pick<Tools, 'vault' | 'allowPrivate' | 'now'>
+
+/** The same of what is between two steps. Best effort: the job has ended, whatever the provider makes of it. */
+export const giveBackParked = async (assignment: Assignment, resumeText: string, tools: ToCancel): Promise<void> => {
+  const resume = readResume(resumeText)
+  if (resume.stage === 'store' || resume.account !== accountOf(assignment)) return
+  if (resume.stage === 'reconcile') return giveBack(assignment, resume, LOST, tools)
+  const begun = {
+    kind: 'wait',
+    checkpoint: resume.checkpoint,
+    pollAfterMs: 0,
+    providerRequestId: null,
+    progress: null,
+  } as const
+  await giveBack(assignment, { attempt: assignment.attempt, sinceMs: resume.startedAtMs }, begun, tools)
+}
+
+const LOST: Failed = { kind: 'fault', code: 'outcome_unknown', message: 'Its answer was lost.' }
 
 /** Whose account a generation belongs to. */
 const accountOf = ({ credential }: Assignment): string => credential?.identity ?? ''

@@ -14,7 +14,7 @@ import type { Env } from '../env.ts'
 import { createVault, type Vault } from '../instance/vault.ts'
 import { LIMITS } from '../limits.ts'
 import { migrate } from '../storage/migrations.ts'
-import { openCall, runAttempt, type Step } from './attempt.ts'
+import { giveBackParked, runAttempt, type Step } from './attempt.ts'
 import type { LaneRpc } from './lane-rpc.ts'
 import { LaneStore } from './lane-store.ts'
 import { Outbox } from './outbox.ts'
@@ -152,22 +152,12 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       const kept = this.#kept.has(refText(ref)) ? this.#store.find(ref) : null
       this.#forgetNow(ref)
       this.#parked.delete(refText(ref))
-      this.#actors.get(refText(ref))?.abort.abort()
-      if (kept) this.ctx.waitUntil(this.#cancelAtProvider(kept.assignment, kept.resume))
+      const actor = this.#actors.get(refText(ref))
+      actor?.abort.abort()
+      // Who is looking for a lost answer gives back itself what it finds.
+      if (kept && (!actor || readResume(kept.resume).stage === 'poll'))
+        this.ctx.waitUntil(giveBackParked(kept.assignment, kept.resume, this.#toCancel()))
     }
-  }
-
-  /** Best effort: the job has ended, whatever the provider makes of it. */
-  async #cancelAtProvider(assignment: Assignment, resumeText: string): Promise<void> {
-    const resume = readResume(resumeText)
-    if (resume.stage !== 'poll') return
-    const opened = await openCall(assignment, {
-      vault: this.#vault,
-      allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
-      signal: AbortSignal.timeout(LIMITS.cancelTimeoutMs),
-      now: () => Date.now(),
-    })
-    if (!('code' in opened)) await opened.provider.cancel?.(opened.call, resume.checkpoint, opened.http)
   }
 
   /** Starts an actor, unless the attempt already has one. It runs on after the call that began it. */
@@ -195,16 +185,18 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     return { ...assignment, credential: now }
   }
 
+  #toCancel() {
+    return { vault: this.#vault, allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true', now: () => Date.now() }
+  }
+
   async #run(ref: string, actor: Actor, resume: string | null): Promise<void> {
     const { assignment } = actor
     const step = await runAttempt(assignment, resume, {
+      ...this.#toCancel(),
       instance: this.#instance,
-      vault: this.#vault,
       artifacts: this.env.ARTIFACTS,
-      allowPrivate: this.env.ALLOW_PRIVATE_UPSTREAMS === 'true',
       ai: this.env.AI,
       signal: actor.abort.signal,
-      now: () => Date.now(),
       progress: (progress, message, rate) =>
         this.#tell(actor, {
           kind: 'progress',

@@ -170,6 +170,22 @@ describe('A job on Replicate', () => {
     expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
   })
 
+  test('is canceled at Replicate too between two looks for a create whose answer was lost', async () => {
+    world.emulator.control({ latencyMs: LONG_MS, listLagMs: 4_000 })
+    const job = await submit(world, 'never mind that [[cut_after]]')
+    await until(
+      () => world.emulator.stats(),
+      ({ lists }) => lists > 0,
+    )
+    await world.user.call<Job>('POST', `${world.base}/jobs/${job.id}/cancel`)
+    const stats = await until(
+      () => world.emulator.stats(),
+      ({ canceled }) => canceled === 1,
+      20_000,
+    )
+    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+  })
+
   test('goes on with its prediction when the answer to the create was lost', async () => {
     const job = await ended(world, await submit(world, 'cut off [[cut_after]]'))
     const { created, lists, predictions } = world.emulator.stats()
