@@ -1,3 +1,5 @@
+import type { Quota } from './quota.ts'
+
 /**
  * Expected failures as values. A fault crosses RPC and HTTP unchanged; a throw is a bug or the platform.
  * The codes are a closed set: the contract's request errors plus the outcomes of an attempt.
@@ -55,7 +57,9 @@ export type Fault = {
   details?: Record<string, string | number | boolean | null>
 }
 
-export type Result<T> = { ok: true; value: T } | { ok: false; fault: Fault }
+/** `quotas`: the room that there is, where the refusal may be for want of it. */
+export type Refusal = { ok: false; fault: Fault; quotas?: Quota[] }
+export type Result<T> = { ok: true; value: T } | Refusal
 
 export const ok = <T>(value: T): { ok: true; value: T } => ({ ok: true, value })
 
@@ -74,7 +78,7 @@ export const refuse = (
   code: FaultCode,
   message: string,
   more: Partial<Omit<Fault, 'code' | 'message'>> = {},
-): { ok: false; fault: Fault } => ({ ok: false, fault: fault(code, message, more) })
+): Refusal => ({ ok: false, fault: fault(code, message, more) })
 
 /** One sentence for an unknown instance, a foreign one and a missing right, so that they look the same. */
 export const NOT_HERE_MESSAGE = 'There is no such instance, or this key has no right there.'

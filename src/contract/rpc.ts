@@ -1,6 +1,7 @@
 import type { Fault } from './fault.ts'
 import type { JobOutput, NodeType } from './job.ts'
 import type { PriceSnapshot } from './price.ts'
+import type { Quota } from './quota.ts'
 import type { Route } from './route.ts'
 import type { Usage } from './usage.ts'
 
@@ -28,9 +29,6 @@ export type SealedSecret = { keyId: string; iv: string; ciphertext: string }
  * one is newer. Sealing the same one anew, under another master key, does not change it.
  */
 export type CredentialSecret = { identity: string; sealed: SealedSecret; secret: number }
-
-/** What is left of a limit that a client runs into: `RateLimit` of the IETF draft. Times in seconds. */
-export type Quota = { name: string; limit: number; windowS: number | null; left: number; resetS: number | null }
 
 /** A job endpoint's answer: its body, and the quotas that stand in its headers. */
 export type Answered<T> = { body: Wire<T>; quotas: Quota[] }

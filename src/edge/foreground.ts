@@ -1,6 +1,7 @@
 import type { Result } from '../contract/fault.ts'
 import type { CallEnd, CallNext, OpenCall, Opening } from '../contract/foreground-rpc.ts'
-import { type AttemptRef, type Quota, refText } from '../contract/rpc.ts'
+import type { Quota } from '../contract/quota.ts'
+import { type AttemptRef, refText } from '../contract/rpc.ts'
 import type { Usage } from '../contract/usage.ts'
 import { LIMITS } from '../limits.ts'
 

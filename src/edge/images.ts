@@ -17,6 +17,7 @@ import { idempotencyKeyOf } from './jobs.ts'
 import { repeatHeader } from './line-call.ts'
 import { artifactUrl } from './present.ts'
 import { quotaHeaders } from './quota-headers.ts'
+import { refusedBy } from './refused.ts'
 import { json, unwrap } from './respond.ts'
 
 /** `POST {base}/images/generations`: a job, waited for. Under an Idempotency-Key it is the one that the key has made. */
@@ -28,7 +29,7 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
   const work = finished(context, caller, jobOf(request), { idempotencyKey, fingerprint, waitMs: 0 }, left.signal)
   // How it fails is told below; here it only goes on where the client has left.
   context.waitUntil(work.catch(() => {}))
-  const { record, headers } = await work
+  const { record, headers, waitedMs } = await work
   const { output } = record
   if (record.status !== 'succeeded' || output === null || !('images' in output)) {
     // Under its key it would be answered the same again.
@@ -51,9 +52,11 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
     cost_usd: record.cost_usd,
   }
   const cost = record.cost_usd === null ? {} : { 'x-switchyard-cost-usd': String(record.cost_usd) }
+  const overheadMs = Math.max(0, Date.now() - context.startedAtMs - waitedMs)
   return json(body, 200, {
     ...headers,
     'x-switchyard-job': record.id,
+    'x-switchyard-overhead-ms': String(Math.round(overheadMs)),
     'x-switchyard-attempts': String(record.attempts.length),
     ...(record.model === null ? {} : { 'x-switchyard-model': record.model }),
     ...droppedHeader(request, record.model),
@@ -112,7 +115,8 @@ const wholeName = (name: string): string => {
   throw new Refused(fault('not_found', 'There is no such model here: GET models lists them.', { param: 'model' }))
 }
 
-type Finished = { record: JobRecord; headers: Record<string, string> }
+/** `waitedMs`: what it took the job to end, in the queue and at the provider. Not our overhead. */
+type Finished = { record: JobRecord; headers: Record<string, string>; waitedMs: number }
 
 /**
  * Waits as long as the job's deadline lets it run. Where the client leaves, the job is cancelled; not where it has a key, by
@@ -126,7 +130,7 @@ const finished = async (
   left: AbortSignal,
 ): Promise<Finished> => {
   const submitted = await instanceOf(context).submit(caller, toWire(request), options)
-  if (!submitted.ok) throw new Refused(inTheirWords(submitted.fault))
+  if (!submitted.ok) throw refusedBy({ ...submitted, fault: inTheirWords(submitted.fault) })
   const headers = {
     ...quotaHeaders(submitted.value.quotas),
     ...(submitted.value.replayed ? { 'idempotency-replayed': 'true' } : {}),
@@ -138,8 +142,9 @@ const finished = async (
   if (left.aborted) cancel()
   else left.addEventListener('abort', cancel, { once: true })
   const wait = async () => instanceOf(context).job(caller, record.id, LIMITS.waitSeconds * 1000, 'jobs')
+  const askedAtMs = Date.now()
   while (!isFinal(record.status)) record = fromWire(unwrap(await insist(wait)).body)
-  return { record, headers }
+  return { record, headers, waitedMs: Date.now() - askedAtMs }
 }
 
 const THEIR_FIELDS: Record<string, string> = { 'input.count': 'n', 'input.format': 'output_format', models: 'model' }

@@ -1,7 +1,8 @@
 import { type AttemptFaultCode, type Fault, fault } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
 import type { CallEnd, OpenCall, Opening } from '../contract/foreground-rpc.ts'
-import type { AttemptRef, Quota } from '../contract/rpc.ts'
+import type { Quota } from '../contract/quota.ts'
+import type { AttemptRef } from '../contract/rpc.ts'
 import { type Usage, usageOf } from '../contract/usage.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import type { CallEnded } from '../job/text-call.ts'
@@ -9,7 +10,7 @@ import type { RateHints } from '../providers/dialect.ts'
 import type { Failed } from '../providers/provider.ts'
 import type { Foreground, Leases } from './foreground.ts'
 import { quotaHeaders } from './quota-headers.ts'
-import { Refused } from './refused.ts'
+import { Refused, refusedBy } from './refused.ts'
 
 /** What a call on the line needs of the request that it serves. */
 export type World = {
@@ -67,7 +68,7 @@ export class LineCall {
   /** Throws `Refused` where the call is not let in. */
   async open(call: OpenCall): Promise<Opening> {
     const opened = await this.#foreground.open(call)
-    if (!opened.ok) throw new Refused(opened.fault)
+    if (!opened.ok) throw refusedBy(opened)
     this.#quotas = opened.value.quotas
     return this.#begin(opened.value.opening)
   }

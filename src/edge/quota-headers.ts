@@ -1,4 +1,4 @@
-import type { Quota } from '../contract/rpc.ts'
+import type { Quota } from '../contract/quota.ts'
 
 /** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
 export const quotaHeaders = (quotas: readonly Quota[]): Record<string, string> => ({

@@ -1,4 +1,5 @@
-import type { Fault } from '../contract/fault.ts'
+import type { Fault, Refusal } from '../contract/fault.ts'
+import { quotaHeaders } from './quota-headers.ts'
 
 /** A fault on its way to the one place that turns it into an answer. */
 export class Refused extends Error {
@@ -11,3 +12,6 @@ export class Refused extends Error {
     this.headers = headers
   }
 }
+
+/** As the Instance has refused it, with what it told of the room there is. */
+export const refusedBy = ({ fault, quotas }: Refusal): Refused => new Refused(fault, quotas && quotaHeaders(quotas))

@@ -1,5 +1,5 @@
 import { errorBody, FAULT_STATUS, type Fault, type Result } from '../contract/fault.ts'
-import { Refused } from './refused.ts'
+import { refusedBy } from './refused.ts'
 
 /** Answers. Every JSON answer is made here, and every error in the one shape. */
 
@@ -26,5 +26,5 @@ export const problem = (fault: Fault, requestId: string, headers: Record<string,
 /** The value of a result, or a refusal that the router turns into the answer. */
 export const unwrap = <T>(result: Result<T>): T => {
   if (result.ok) return result.value
-  throw new Refused(result.fault)
+  throw refusedBy(result)
 }

@@ -16,7 +16,7 @@ import type {
   ReplayRecord,
   ReplayRequest,
 } from '../contract/dead-letter.ts'
-import { ok, type Result, refuse } from '../contract/fault.ts'
+import { ok, type Refusal, type Result, refuse } from '../contract/fault.ts'
 import type { CallEnd, CallNext, OpenCall, Opening, Settlement } from '../contract/foreground-rpc.ts'
 import type {
   ApiKey,
@@ -33,12 +33,12 @@ import type {
 import { isFinal, type JobRecord, type JobRequest } from '../contract/job.ts'
 import type { LogFilter, LogPage } from '../contract/log.ts'
 import type { PriceRequest, PriceView } from '../contract/price.ts'
+import type { Quota } from '../contract/quota.ts'
 import {
   type Answered,
   type AttemptRef,
   type Caller,
   fromWire,
-  type Quota,
   type Report,
   type ReportReply,
   toWire,
@@ -63,21 +63,12 @@ import { type Parts, saveIdentity } from './parts.ts'
 import { type ModelPrice, modelPrices } from './pricing.ts'
 import { changeProject, createProject, deleteProject, listProjects, readProject } from './projects.ts'
 import { proveBooks } from './proof.ts'
-import {
-  answer,
-  type JobRecords,
-  queueBound,
-  readArchivedJob,
-  readJob,
-  readJobs,
-  rereadJob,
-  visible,
-} from './reader.ts'
+import { answer, type JobRecords, readArchivedJob, readJob, readJobs, rereadJob, roomOf, visible } from './reader.ts'
 import type { ReplayRow } from './replay-store.ts'
 import { replayRecord } from './replays.ts'
 import { OPEN_EVENTS, type OpenEvents, planSubscription } from './subscriptions.ts'
 import { readUsage } from './usage-reader.ts'
-import { isoTime, keyView, quotasOf } from './views.ts'
+import { isoTime, keyView } from './views.ts'
 
 /** `id` is left out by versions that did not tell it apart. */
 export type Submitted = Answered<JobRecord> & { id?: string; replayed: boolean }
@@ -136,7 +127,7 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'jobs', async (parts, principal) => {
       const request = fromWire(wire)
       const submitted = await this.#engine.apply(() => takeIn(parts, principal, caller.requestId, request, options))
-      if (!submitted.ok) return submitted
+      if (!submitted.ok) return withRoom(parts, submitted)
       const { id, replayed } = submitted.value
       const waited = await this.#wait(parts, caller, id, options.waitMs)
       if (!waited.ok) return waited
@@ -260,7 +251,7 @@ export class Instance extends DurableObject<Env> {
     return this.#as(caller, 'jobs', async (parts, principal) => {
       const request = fromWire(wire)
       const taken = await this.#engine.apply(() => takeInBatch(parts, principal, caller.requestId, request, options))
-      if (!taken.ok) return taken
+      if (!taken.ok) return withRoom(parts, taken)
       const { id, replayed } = taken.value
       if (replayed && !parts.batches.find(id)) return noLongerKept()
       const read = this.#readBatch(parts, principal, id)
@@ -337,9 +328,8 @@ export class Instance extends DurableObject<Env> {
   async openCall(caller: Caller, wire: Wire<OpenCall>): Promise<Result<{ opening: Wire<Opening>; quotas: Quota[] }>> {
     return this.#as(caller, 'jobs', async (parts, principal) => {
       const opened = await openOnLine(this.#engine, parts, principal, caller.requestId, fromWire(wire))
-      if (!opened.ok) return opened
-      const quotas = quotasOf(parts.books, queueBound(parts), systemAmbient.now())
-      return ok({ opening: toWire(opened.value), quotas })
+      if (!opened.ok) return withRoom(parts, opened)
+      return ok({ opening: toWire(opened.value), quotas: roomOf(parts, systemAmbient.now()) })
     })
   }
 
@@ -641,6 +631,12 @@ const viewOf = (parts: Parts, project: string | null = null): InstanceView => {
   const seen = weights ? { ...rest, project_weights: Object.fromEntries(own) } : rest
   return { id, object: 'instance', organization, config: seen, created_at: isoTime(created_at_ms) }
 }
+
+/** What is refused for want of room says how much there is, as an answer does. */
+const withRoom = (parts: Parts, refused: Refusal): Refusal => ({
+  ...refused,
+  quotas: roomOf(parts, systemAmbient.now()),
+})
 
 const noJob = () => refuse('not_found', 'There is no such job.')
 

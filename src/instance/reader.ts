@@ -1,4 +1,5 @@
 import type { JobRecord } from '../contract/job.ts'
+import type { Quota } from '../contract/quota.ts'
 import { type Answered, toWire, type Wire } from '../contract/rpc.ts'
 import { jobExpiry } from '../core/retention.ts'
 import { LIMITS } from '../limits.ts'
@@ -89,5 +90,7 @@ export const recordOf = (parts: Parts, row: JobRow, ahead: number | null, now: n
 
 export const answer = <T>(parts: Parts, body: Wire<T>, now: number): Answered<T> => ({
   body,
-  quotas: quotasOf(parts.books, queueBound(parts), now),
+  quotas: roomOf(parts, now),
 })
+
+export const roomOf = (parts: Parts, now: number): Quota[] => quotasOf(parts.books, queueBound(parts), now)

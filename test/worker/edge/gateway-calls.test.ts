@@ -140,6 +140,7 @@ describe('a chat', () => {
     const { status, headers, body: answer } = await chat({ deadline_s: 1 })
     expect([status, answer.error.code]).toEqual([429, 'rate_limited'])
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(1)
+    expect(headers.get('ratelimit')).toMatch(/"openai";r=0;t=\d+/)
     expect(asked).toHaveLength(1)
     expect(await isBalanced()).toBe(true)
   })

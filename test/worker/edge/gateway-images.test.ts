@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { ErrorBody } from '../../../src/contract/fault.ts'
 import type { ImageList } from '../../../src/contract/image-request.ts'
 import { instanceStub, openSite, type Site, SYNC, send } from '../support/client.ts'
-import { eventually } from '../support/clock.ts'
+import { eventually, pause } from '../support/clock.ts'
 import { type FakeIdeogram, failing, fakeIdeogram, PICTURE } from '../support/fake-ideogram.ts'
 
 /** `images/generations` over the real Instance and lane. */
@@ -34,6 +34,17 @@ describe('an image', () => {
     expect(job).toMatchObject({ status: 'succeeded', model: 'ideogram/ideogram-3', cost_usd: body.cost_usd })
     expect(headers.get('x-switchyard-model')).toBe('ideogram/ideogram-3')
     expect(headers.get('x-switchyard-job')).toBe(job.id)
+  })
+
+  test('tells our overhead without the time that the job took', async () => {
+    provider.hold('generate')
+    const answer = generate()
+    await eventually('the provider is asked', () => provider.open.generate === 1)
+    await pause(700)
+    provider.release('generate')
+    const overheadMs = (await answer).headers.get('x-switchyard-overhead-ms')
+    expect(overheadMs).toMatch(/^\d+$/)
+    expect(Number(overheadMs)).toBeLessThan(700)
   })
 
   test('comes as an address that needs no key', async () => {

@@ -134,6 +134,7 @@ describe('a batch', () => {
       'queue_full',
       true,
     ])
+    expect(answer.headers.get('ratelimit')).toMatch(/^"queue";r=10, /)
     expect(await stateOf('prod')).toBe(before)
     expect((await post({ jobs: jobs(10, LATER) })).status).toBe(202)
     expect((await post({ jobs: jobs(1, LATER) })).status).toBe(429)

@@ -197,6 +197,7 @@ describe('the bound of the queue', () => {
     const full = await site.send('POST', '/jobs', { json: jobRequest() })
     expect([full.status, full.body.error.code, full.body.error.type]).toEqual([429, 'queue_full', 'rate_limit_error'])
     expect(full.headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
+    expect(full.headers.get('ratelimit')).toMatch(/^"queue";r=0, /)
     expect((await site.submit({}, { 'idempotency-key': 'k' })).headers.get('idempotency-replayed')).toBe('true')
     await site.send('POST', `/jobs/${first.id}/cancel`)
     expect((await site.submit()).status).toBe(202)
