@@ -1,6 +1,6 @@
 import type { Fault } from './fault.ts'
 import type { Route } from './route.ts'
-import type { AttemptRef, RateHint, SealedSecret } from './rpc.ts'
+import type { AttemptRef, RateHints, SealedSecret } from './rpc.ts'
 import type { Usage } from './usage.ts'
 
 /**
@@ -61,7 +61,7 @@ export type CallEnd = {
   cached?: boolean
   providerRequestId: string | null
   providerMs: number
-  rate: { requests: RateHint | null; tokens: RateHint | null }
+  rate: RateHints
   /** How long the client waits for a next attempt, in ms; left out: half a minute. */
   waitMs?: number
 }

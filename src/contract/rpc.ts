@@ -72,15 +72,17 @@ export type AttemptEnd = {
   /** JSON of a `Resume` for a retry, or null. */
   resume: string | null
   /** What the provider's rate headers said, where they did. */
-  rate?: RateHint
+  rates?: RateHints
   /** What a model of text used. */
   usage?: Usage
   /** Nothing may follow: a part of the answer is with the client, or the client has left. */
   final?: boolean
 }
 
-/** What the provider's rate headers said: calls left, and until when that counts. */
+/** What the provider's rate headers said: how much is left, and until when that counts. */
 export type RateHint = { remaining: number; resetAfterMs: number }
+/** Of calls and of tokens, where it said so. */
+export type RateHints = { requests: RateHint | null; tokens: RateHint | null }
 
 export type Report =
   | { kind: 'progress'; job: string; attempt: number; progress: number; message: string; rate?: RateHint }

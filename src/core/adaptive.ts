@@ -1,10 +1,14 @@
 import { LIMITS } from '../limits.ts'
 
 /**
- * How much of a configured limit is used, learned from the provider: halved when it says "too fast", widened a little by
- * every success (additive increase, multiplicative decrease, as in TCP). `share` is 0…1 of the configured limit.
+ * How much of a configured limit is used, learned from the provider: halved when it says "too fast", cut to what its
+ * rate headers leave room for, widened a little by every success (additive increase, multiplicative decrease, as in TCP). `share` is 0…1 of the configured limit.
  */
-export type Adaptive = { share: number; narrowedAtMs: number }
+export type Adaptive = {
+  share: number
+  /** When a refusal narrowed it last; zero where none has since it was whole. */
+  narrowedAtMs: number
+}
 
 export const initialAdaptive = (): Adaptive => ({ share: 1, narrowedAtMs: 0 })
 
@@ -14,8 +18,20 @@ export const narrow = (adaptive: Adaptive, now: number): Adaptive =>
     ? adaptive
     : { share: Math.max(LIMITS.adaptiveShareMin, adaptive.share / 2), narrowedAtMs: now }
 
-export const widen = (adaptive: Adaptive): Adaptive =>
-  adaptive.share >= 1 ? adaptive : { ...adaptive, share: Math.min(1, adaptive.share + LIMITS.adaptiveStep) }
+/** No more than this share of what is configured. */
+export const narrowTo = (adaptive: Adaptive, share: number): Adaptive => {
+  const least = Math.max(LIMITS.adaptiveShareMin, share)
+  return least >= adaptive.share ? adaptive : { ...adaptive, share: least }
+}
+
+export const widen = (adaptive: Adaptive): Adaptive => {
+  if (adaptive.share >= 1) return adaptive
+  const share = adaptive.share + LIMITS.adaptiveStep
+  return share >= 1 ? initialAdaptive() : { ...adaptive, share }
+}
+
+/** A refusal has narrowed it, and the successes since have not made up for that. */
+export const wasRefused = ({ share, narrowedAtMs }: Adaptive): boolean => share < 1 && narrowedAtMs > 0
 
 /** A limit as it is in force: never below one. */
 export const inForce = (limit: number, adaptive: Adaptive): number => Math.max(1, Math.floor(limit * adaptive.share))

@@ -1,5 +1,6 @@
+import type { RateHint, RateHints } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
-import { type Adaptive, inForce, initialAdaptive, narrow, widen } from './adaptive.ts'
+import { type Adaptive, inForce, initialAdaptive, narrow, narrowTo, widen } from './adaptive.ts'
 import {
   fillOf,
   intervalOf,
@@ -145,6 +146,29 @@ export const pause = (load: LimiterLoad, now: number, waitMs: number): LimiterLo
   ...load,
   blockedUntilMs: Math.max(load.blockedUntilMs, now + waitMs),
 })
+
+/**
+ * What the provider's rate headers say: with nothing left nothing goes out until the reset, and where what is left would not
+ * last until then at the pace in force, the pace is cut to what would. Providers refill meanwhile, so this errs on the slow
+ * side, and the next successes widen it again.
+ */
+export const heed = ({ rules, load }: Limiter, { requests, tokens }: RateHints, now: number): LimiterLoad => {
+  const usedUp = [requests, tokens].filter((hint) => hint?.remaining === 0)
+  const silentMs = Math.max(0, ...usedUp.map((hint) => hint?.resetAfterMs ?? 0))
+  const held = silentMs > 0 ? pause(load, now, Math.min(silentMs, LIMITS.retryAfterMaxMs)) : load
+  const adaptive = rules.rates.reduce((adaptive, rate) => {
+    const share = shareFor(rate, rate.id === 'tokens_per_minute' ? tokens : requests)
+    return share === null ? adaptive : narrowTo(adaptive, share)
+  }, held.adaptive)
+  return adaptive === held.adaptive ? held : { ...held, adaptive }
+}
+
+/** What is left, as a share of what the rate would use up meanwhile. Null where nothing is said of a window like its own. */
+const shareFor = (rate: LimiterRate, hint: RateHint | null): number | null => {
+  if (rate.id === 'per_day' || hint === null || hint.remaining === 0) return null
+  if (hint.resetAfterMs <= 0 || hint.resetAfterMs > rate.windowMs) return null
+  return (hint.remaining * rate.windowMs) / (rate.limit * hint.resetAfterMs)
+}
 
 /** The provider took a call: a little wider again. */
 export const relax = (load: LimiterLoad): LimiterLoad =>

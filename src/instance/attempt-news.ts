@@ -1,6 +1,6 @@
 import { type Fault, fault } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
-import type { AttemptEnd, AttemptRef, RateHint } from '../contract/rpc.ts'
+import type { AttemptEnd, AttemptRef, RateHints } from '../contract/rpc.ts'
 import { tokensByKind, type Usage } from '../contract/usage.ts'
 import { chargeTokens, returnTokens } from '../core/admission.ts'
 import type { JobEvent } from '../core/lifecycle.ts'
@@ -11,7 +11,7 @@ import { alternativesOf } from './alternatives.ts'
 import { hasRoomBeside, usableCredentials } from './availability.ts'
 import type { Credentials } from './credentials.ts'
 import type { Desk } from './desk.ts'
-import type { AttemptRow, JobRow } from './job-rows.ts'
+import { type AttemptRow, type JobRow, openAttemptOf } from './job-rows.ts'
 import { isStandIn } from './stand-in.ts'
 import { toldOf } from './told.ts'
 import { releaseProbes, type Transitions } from './transitions.ts'
@@ -35,9 +35,14 @@ export class AttemptNews {
   }
 
   /** What a provider's rate headers said while an attempt goes on. */
-  rateHint(job: string, rate: RateHint): void {
-    const row = this.#desk.jobs.find(job)
-    if (row) this.#verdicts.hint(row.provider, this.#desk.jobs.attempts(job).at(-1)?.credential ?? null, rate)
+  heed(job: string, rates: RateHints): void {
+    const row = this.#desk.jobs.findRunning(job)
+    if (row) this.#verdicts.heed(row, openAttemptOf(row)?.credential ?? null, rates)
+  }
+
+  /** Whether that changes anything: nearly always it does not, and costs no transaction. */
+  isNews(row: JobRow, rates: RateHints): boolean {
+    return this.#verdicts.isNews(row, openAttemptOf(row)?.credential ?? null, rates)
   }
 
   /** An attempt ended. Late news, of an attempt that is no longer the job's, changes nothing. */

@@ -7,7 +7,6 @@ import type { Usage } from '../contract/usage.ts'
 import { callCostMicros } from '../core/call-cost.ts'
 import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
-import { tellingRate } from '../core/rate-hint.ts'
 import { LIMITS } from '../limits.ts'
 import { type Principal, projectFor } from './access.ts'
 import { systemAmbient } from './ambient.ts'
@@ -136,7 +135,6 @@ export const retryAfterOf = (parts: Parts, call: OpenCall, now: number): number 
 
 const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
   const price = wishesOf(row).prices?.[row.model] ?? null
-  const rate = tellingRate(end.rate)
   return {
     output: null,
     fault: end.fault,
@@ -146,7 +144,7 @@ const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
     storeMs: 0,
     resume: null,
     final: end.delivered || end.abandoned,
-    ...(rate ? { rate } : {}),
+    rates: end.rate,
     ...(end.usage ? { usage: end.usage } : {}),
   }
 }

@@ -286,7 +286,9 @@ export class Engine {
     const row = parts.jobs.findRunning(job)
     if (row?.attempt !== attempt) return [{ job, attempt }]
     parts.progress.set(job, progress)
-    if (rate?.remaining === 0) this.background(this.apply(() => parts.scheduler.attempts.rateHint(job, rate)))
+    const rates = { requests: rate ?? null, tokens: null }
+    const { attempts } = parts.scheduler
+    if (rate && attempts.isNews(row, rates)) this.background(this.apply(() => attempts.heed(job, rates)))
     parts.broadcast.progress({ ...row, id: job }, systemAmbient.now(), { progress, message })
     return []
   }

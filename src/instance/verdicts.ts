@@ -1,6 +1,7 @@
 import type { Fault } from '../contract/fault.ts'
-import type { AttemptEnd, RateHint } from '../contract/rpc.ts'
-import { initialLoad, type Limiter, type LimiterLoad, pause, relax, slow } from '../core/admission.ts'
+import type { AttemptEnd, RateHints } from '../contract/rpc.ts'
+import { wasRefused } from '../core/adaptive.ts'
+import { heed, initialLoad, type Limiter, type LimiterLoad, relax, slow } from '../core/admission.ts'
 import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { recordRun } from '../core/track-record.ts'
@@ -34,7 +35,7 @@ export class Verdicts {
     const used = attempt?.credential ?? null
     if (used !== null) this.#credentials.ended(row.provider, used, code, end.costMicros)
     this.#limits(row, used, end.fault, meaning === 'slows')
-    if (end.rate) this.hint(row.provider, used, end.rate)
+    if (end.rates) this.heed(row, used, end.rates)
     const credential = this.#credentials.find(row.provider, used)
     // What became of an older secret says nothing of the one that has replaced it.
     const current = credential && attempt && attempt.secret >= credential.secret ? credential : null
@@ -48,14 +49,16 @@ export class Verdicts {
     if (code === null || meaning === 'counts') this.#remember(row.model, code === null, end.providerMs)
   }
 
-  /** Rate headers: with nothing left, nothing is sent until they say that there is again. */
-  hint(provider: string, credential: string | null, rate: RateHint): void {
-    if (rate.remaining > 0) return
-    const limiter = this.#limiterOf(provider, credential)
-    this.#setLoad(
-      limiter,
-      pause(limiter.load, this.#desk.ambient.now(), Math.min(rate.resetAfterMs, LIMITS.retryAfterMaxMs)),
-    )
+  /** What a provider's rate headers say of the calls to come. */
+  heed(row: JobRow, credential: string | null, rates: RateHints): void {
+    const limiter = this.#limiterOf(row.provider, credential)
+    this.#adapt(row, limiter, heed(limiter, rates, this.#desk.ambient.now()))
+  }
+
+  /** Whether they change anything. */
+  isNews(row: JobRow, credential: string | null, rates: RateHints): boolean {
+    const limiter = this.#limiterOf(row.provider, credential)
+    return heed(limiter, rates, this.#desk.ambient.now()) !== limiter.load
   }
 
   #limits(row: JobRow, credential: string | null, problem: Fault | null, isTooFast: boolean): void {
@@ -72,12 +75,16 @@ export class Verdicts {
     }
   }
 
-  /** The log tells of the first step down and of the last one up: those between would fill it. */
+  /**
+   * The log tells of the first refusal and of the last step up: those between would fill it, and what rate headers take and
+   * give is no news.
+   */
   #adapt(row: JobRow, limiter: Limiter, load: LimiterLoad): void {
     const { log } = this.#desk
-    const [before, after] = [limiter.load.adaptive.share, load.adaptive.share]
-    if (before >= 1 && after < 1) log.note('limits.narrowed', { provider: row.provider, share: after }, row)
-    if (before < 1 && after >= 1) log.note('limits.restored', { provider: row.provider }, row)
+    const [before, after] = [wasRefused(limiter.load.adaptive), wasRefused(load.adaptive)]
+    const { share } = load.adaptive
+    if (!before && after) log.note('limits.narrowed', { provider: row.provider, share }, row)
+    if (before && !after) log.note('limits.restored', { provider: row.provider }, row)
     this.#setLoad(limiter, load)
   }
 

@@ -2,17 +2,15 @@ import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import { type Fault, fault } from '../contract/fault.ts'
 import type { JobOutput } from '../contract/job.ts'
-import type { Assignment, AttemptEnd, RateHint } from '../contract/rpc.ts'
+import type { Assignment, AttemptEnd } from '../contract/rpc.ts'
 import type { EmbedOutput } from '../contract/text-output.ts'
 import { type Usage, usageOf } from '../contract/usage.ts'
 import { callCostMicros } from '../core/call-cost.ts'
 import { generatedText } from '../core/chunks.ts'
 import { expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
-import { tellingRate } from '../core/rate-hint.ts'
 import { tokensOf } from '../core/tokens.ts'
 import { LIMITS } from '../limits.ts'
-import type { RateHints } from '../providers/dialect.ts'
 import { toBase64 } from '../providers/openai-embeddings.ts'
 import type { Failed } from '../providers/provider.ts'
 import type { Tools } from './attempt.ts'
@@ -93,7 +91,7 @@ const answered = (output: JobOutput, { usage, costMicros: cost, ...about }: Book
     usage,
     providerRequestId: about.providerRequestId,
     providerMs: about.providerMs,
-    ...rateOf(about.rate),
+    rates: about.rate,
   }
 }
 
@@ -103,7 +101,7 @@ const failed = (outcome: Failed, { sent, providerMs, rate }: About): AttemptEnd 
   costMicros: outcome.costMicros ?? (!sent || FAULT_TABLE[outcome.code].bought === 'nothing' ? 0 : null),
   providerRequestId: outcome.providerRequestId ?? null,
   providerMs,
-  ...rateOf(rate),
+  rates: rate,
   // Limits in tokens were charged for what was never sent.
   ...(sent ? {} : { usage: usageOf({}) }),
 })
@@ -120,11 +118,6 @@ const EMPTY = {
 
 const costOf = ({ price }: Assignment, usage: Usage, cached: boolean, serviceTier: string | null): number | null =>
   cached ? 0 : callCostMicros(price ?? null, usage, serviceTier)
-
-const rateOf = (rates: RateHints): { rate?: RateHint } => {
-  const rate = tellingRate(rates)
-  return rate ? { rate } : {}
-}
 
 const OURS = new Set<Failed['code']>(['canceled', 'no_provider', 'deadline_exceeded', 'outcome_unknown'])
 

@@ -1,7 +1,7 @@
 import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { Opening } from '../contract/foreground-rpc.ts'
-import type { SealedSecret } from '../contract/rpc.ts'
+import type { RateHints, SealedSecret } from '../contract/rpc.ts'
 import { type Answered, faultOf, networkFault } from '../providers/answers.ts'
 import type { AiBinding } from '../providers/binding-call.ts'
 import type {
@@ -11,7 +11,6 @@ import type {
   EmbedCall,
   EmbedCompleted,
   Encoded,
-  RateHints,
   TextProvider,
 } from '../providers/dialect.ts'
 import { refusesGiven } from '../providers/given-addresses.ts'

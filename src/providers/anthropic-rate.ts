@@ -1,6 +1,5 @@
-import type { RateHint } from '../contract/rpc.ts'
+import type { RateHint, RateHints } from '../contract/rpc.ts'
 import { LIMITS } from '../limits.ts'
-import type { RateHints } from './dialect.ts'
 import { retryAfterMs } from './retry-after.ts'
 
 /**

@@ -1,7 +1,7 @@
 import type { ChatInput, ReasoningEffort } from '../contract/chat.ts'
 import type { Completion, FinishReason } from '../contract/completion.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
-import type { RateHint } from '../contract/rpc.ts'
+import type { RateHints } from '../contract/rpc.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Answered } from './answers.ts'
 import type { Failed } from './provider.ts'
@@ -107,9 +107,6 @@ export type StreamEnd = {
   id: string | null
   model: string | null
 }
-
-/** Calls and tokens left, where the provider says. */
-export type RateHints = { requests: RateHint | null; tokens: RateHint | null }
 
 /** What one model of text takes. */
 export type ChatCard = {

@@ -1,4 +1,4 @@
-import type { RateHints } from './dialect.ts'
+import type { RateHints } from '../contract/rpc.ts'
 
 /** What all calls of Gemini share: where they go, and what lets them in. */
 

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Completion } from '../../../src/contract/completion.ts'
 import type { ErrorBody } from '../../../src/contract/fault.ts'
+import type { ProviderView } from '../../../src/contract/instance.ts'
 import type { Job } from '../../../src/contract/job.ts'
 import { fetchWorker, must, openSite, type Site } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
@@ -132,6 +133,20 @@ describe('a chat', () => {
     expect([status, answer.error.code]).toEqual([502, 'provider_rejected'])
     expect(asked).toEqual(['gpt-4o-mini'])
     expect((await ended()).status).toBe('failed')
+  })
+
+  test('narrows its provider by what the rate headers leave, which the operator sees', async () => {
+    await must(200, site.send('PUT', '/providers/openai', { json: { limits: { requests_per_minute: 600 } } }))
+    const told = { 'x-ratelimit-remaining-requests': '75', 'x-ratelimit-reset-requests': '30s' }
+    replies.push((request) => {
+      const answer = completion(request)
+      for (const [name, value] of Object.entries(told)) answer.headers.set(name, value)
+      return answer
+    })
+    expect((await chat()).status).toBe(200)
+    await ended()
+    const { body: provider } = await must(200, site.send<ProviderView>('GET', '/providers/openai'))
+    expect(provider.adaptive).toMatchObject({ share: 0.25, requests_per_minute: 150 })
   })
 
   test('beyond the limits is told when to come back, and never sent', async () => {
