@@ -166,10 +166,13 @@ const BROKEN: Ending = {
   rate: { requests: null, tokens: null },
 }
 
-/** Official clients repeat a 5xx by themselves; what cannot help, or would be paid for twice, is not to be repeated. */
+/**
+ * Official clients repeat a 5xx by themselves; what cannot help, or would be paid for twice, is not to be repeated. What another
+ * credential, or a second try, could have mended was tried here.
+ */
 export const repeatHeader = ({ code }: Fault): Record<string, string> => {
   const { retry } = FAULT_TABLE[code as AttemptFaultCode] ?? { retry: 'backoff' }
-  return retry === 'no' || retry === 'if_repeatable' || retry === 'store_again' ? { 'x-should-retry': 'false' } : {}
+  return retry === 'backoff' || retry === 'after_reset' ? {} : { 'x-should-retry': 'false' }
 }
 
 export const costHeader = (micros: number | null): Record<string, string> =>

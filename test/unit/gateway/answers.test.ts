@@ -87,11 +87,12 @@ describe('a chat without a stream', () => {
   })
 
   test.each([
-    [401, ERROR('invalid_api_key'), 'provider_auth_failed', null],
+    [401, ERROR('invalid_api_key'), 'provider_auth_failed', 'false'],
     [400, ERROR('invalid_request_error'), 'provider_rejected', 'false'],
     [400, ERROR('content_policy_violation'), 'content_rejected', 'false'],
     [503, ERROR('server_error'), 'provider_unavailable', null],
-    [200, 'no json', 'provider_protocol_error', null],
+    [200, 'no json', 'provider_protocol_error', 'false'],
+    [429, ERROR('insufficient_quota'), 'provider_quota_exhausted', 'false'],
   ])('that fails with %s is %s', async (status, body, code, shouldRetry) => {
     const foreground = fakeForeground({ maxAttempts: 1 })
     const response = await serve('chat', foreground, answering(status, body)).response
