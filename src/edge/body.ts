@@ -31,12 +31,22 @@ export const check = <S extends v.GenericSchema>(schema: S, value: unknown): v.I
 const pathOf = (issue: v.BaseIssue<unknown>): string =>
   (v.getDotPath(issue) ?? '').replace(/[^\x20-\x7e]/g, '?').slice(0, 200) || 'body'
 
+/** What the library calls a kind of value, in the words of our own sentences. */
+const KINDS: Record<string, string> = {
+  Object: 'an object',
+  Array: 'a list',
+  string: 'text',
+  number: 'a number',
+  boolean: 'true or false',
+}
+
 /** Our own sentence, or the library's without the value received: that may be a secret or a prompt. */
 const describe = (issue: v.BaseIssue<unknown>): string => {
   const field = pathOf(issue)
   if (issue.type === 'strict_object' && issue.expected === 'never') return `${field} is not a field of this request.`
   if (issue.received === 'undefined') return `${field} is required.`
-  const ours = issue.message.startsWith('Invalid ') ? `must be ${issue.expected ?? 'valid'}` : issue.message
+  const expected = issue.expected ?? 'valid'
+  const ours = issue.message.startsWith('Invalid ') ? `must be ${KINDS[expected] ?? expected}` : issue.message
   return `${field} ${ours}`.replace(/([^.])$/, '$1.')
 }
 

@@ -50,6 +50,20 @@ describe('what is asked', () => {
     expect(answer.body.error.param).toBe(param)
   })
 
+  test.each([
+    ['none', ' must be an object.'],
+    [7, ' must be an object.'],
+    [true, ' must be an object.'],
+    [['a'], ' must be an object.'],
+    [{ a: 7 }, '.a must be text.'],
+  ])('that is no metadata is told in one sentence, in the body and in the header: %j', async (metadata, sentence) => {
+    const inBody = await post('chat/completions', chatBody({ metadata }))
+    expect(inBody.body.error).toMatchObject({ code: 'invalid_request', message: `metadata${sentence}` })
+    const header = 'x-switchyard-metadata'
+    const inHeader = await post('chat/completions', chatBody(), { [header]: JSON.stringify(metadata) })
+    expect(inHeader.body.error).toMatchObject({ param: header, message: `${header}${sentence}` })
+  })
+
   test('is refused with the name of its header', async () => {
     const answer = await post('chat/completions', chatBody(), { 'x-switchyard-max-cost-usd': 'much' })
     expectProblem(answer, 400, 'invalid_request')
