@@ -111,6 +111,9 @@ const choosesAmongTools = ({ tools, tool_choice: choice }: Called): boolean => {
 
 const AMONG_TOOLS = 'must choose among the tools of the request'
 
+/** OpenAI takes them with a stream alone: elsewhere whoever sends them waits for a chunk that never comes. */
+const OF_STREAMS = 'is only taken with stream: true'
+
 export const ChatInput = v.pipe(
   strictObject(INPUT),
   v.transform((value) => withoutNulls(value)),
@@ -140,6 +143,10 @@ export const ChatRequest = v.pipe(
   v.forward(
     v.check((value) => choosesAmongTools(value), AMONG_TOOLS),
     ['tool_choice'],
+  ),
+  v.forward(
+    v.check(({ stream, stream_options }) => stream === true || stream_options === undefined, OF_STREAMS),
+    ['stream_options'],
   ),
 )
 export type ChatRequest = v.InferOutput<typeof ChatRequest>

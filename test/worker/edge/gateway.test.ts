@@ -37,6 +37,12 @@ describe('what is asked', () => {
       chatBody({ messages: [{ role: 'user', content: [{ type: 'file' }] }] }),
       'messages.0.content.0.type',
     ],
+    [
+      'options of no stream',
+      'chat/completions',
+      chatBody({ stream_options: { include_usage: true } }),
+      'stream_options',
+    ],
     ['two limits', 'chat/completions', chatBody({ max_tokens: 1, max_completion_tokens: 2 }), 'max_tokens'],
     ['a field of ours that is wrong', 'chat/completions', chatBody({ prefer: 'speedy' }), 'prefer'],
     ['embeddings of nothing', 'embeddings', { model: 'x', input: '' }, 'input'],
