@@ -1,14 +1,16 @@
 import OpenAI from 'openai'
 import type { Client } from '../../src/cli/client.ts'
 import { startAnthropic } from '../emulators/anthropic.ts'
+import { startGemini } from '../emulators/gemini.ts'
 import { type OpenAiOptions, startOpenAi } from '../emulators/openai.ts'
 import { afterFile, api, neverSay, startProduct } from './harness.ts'
 import { until } from './support.ts'
 
-/** What tests of calls on the line need: an instance with OpenAI and Anthropic behind it, and its books at rest. */
+/** What tests of calls on the line need: an instance with providers of text behind it, and its books at rest. */
 
 export const CHAT = 'openai/gpt-5-mini'
 export const CLAUDE = 'anthropic/claude-sonnet-4-6'
+export const GEMINI = 'google/gemini-3-flash-preview'
 export const EMBEDDING = 'openai/text-embedding-3-small'
 
 export type Ledger = {
@@ -40,6 +42,13 @@ export const startOpenAiHere = async (options: OpenAiOptions = {}) => {
 
 export const startAnthropicHere = async () => {
   const emulator = await startAnthropic()
+  afterFile(() => emulator.close())
+  return emulator
+}
+
+/** It lets in the credential of the tests alone. */
+export const startGeminiHere = async () => {
+  const emulator = await startGemini({ draw: false, apiKeys: [SECRET] })
   afterFile(() => emulator.close())
   return emulator
 }
