@@ -8,12 +8,26 @@ import type { AnthropicEmulator } from '../emulators/anthropic.ts'
 import type { OpenAiEmulator } from '../emulators/openai.ts'
 import { type ReplicateEmulator, startReplicate } from '../emulators/replicate.ts'
 import { afterFile, api, neverSay, startEmulator, startProduct } from './harness.ts'
-import { ask, CHAT, CLAUDE, EMBEDDING, ledgerAtRest, micros, startAnthropicHere, startOpenAiHere } from './line.ts'
+import {
+  ask,
+  CHAT,
+  CLAUDE,
+  EMBEDDING,
+  GEMINI,
+  ledgerAtRest,
+  micros,
+  startAnthropicHere,
+  startGeminiHere,
+  startOpenAiHere,
+} from './line.ts'
 
 /** Providers behind AI Gateway, through the built product: what reaches them, what it costs, and who is to blame. */
 
 const TOKEN = 'gateway-token-of-the-tests'
 const KEY = 'sk-emulated-0123456789'
+/** Workers AI's credentials name their account, which the provider itself never sees. */
+const ACCOUNT = 'fedcba9876543210fedcba9876543210'
+const WORKERS = 'workers-ai/@cf/openai/gpt-oss-120b'
 const base = '/v1/instances/routes'
 
 let openai: OpenAiEmulator
@@ -35,6 +49,8 @@ const route = (more: object = {}) => ({
 beforeAll(async () => {
   openai = await startOpenAiHere({ apiKeys: [KEY] })
   anthropic = await startAnthropicHere()
+  const gemini = await startGeminiHere()
+  const workers = await startOpenAiHere({ server: 'workers-ai', apiKeys: [KEY] })
   replicate = await startReplicate()
   afterFile(() => replicate.close())
   ideogram = await startEmulator({ draw: false })
@@ -43,6 +59,8 @@ beforeAll(async () => {
     providers: {
       openai: `${openai.url}/v1`,
       anthropic: anthropic.url,
+      'google-ai-studio': gemini.url,
+      'workers-ai': workers.url,
       replicate: `${replicate.url}/v1`,
       ideogram: ideogram.url,
     },
@@ -51,9 +69,10 @@ beforeAll(async () => {
   const product = await startProduct()
   root = api(product.url)
   await root.ask('POST', '/v1/instances', { id: 'routes' })
-  for (const provider of ['openai', 'anthropic', 'replicate', 'ideogram']) {
+  for (const provider of ['openai', 'anthropic', 'google', 'workers-ai', 'replicate', 'ideogram']) {
     await root.ask('PUT', `${base}/providers/${provider}`, { route: route() })
-    const secret = neverSay(`cf-aig=${neverSay(TOKEN)};${neverSay(KEY)}`)
+    const account = provider === 'workers-ai' ? `${ACCOUNT}:` : ''
+    const secret = neverSay(`cf-aig=${neverSay(TOKEN)};${account}${neverSay(KEY)}`)
     await root.ask('POST', `${base}/providers/${provider}/credentials`, { name: 'main', secret })
   }
   const { key } = await root.ask<{ key: string }>('POST', `${base}/keys`, { name: 'app', role: 'user' })
@@ -77,11 +96,11 @@ const imageJob = (models: string[], more: object = {}) =>
     { type: 'image.generate', models, input: { prompt: neverSay('a lighthouse at dawn') }, ...more },
     { prefer: 'wait=60' },
   )
-const textJob = (content: string, more: object = {}) =>
+const textJob = (content: string, more: object = {}, model = CHAT) =>
   root.ask<Job>(
     'POST',
     `${base}/jobs`,
-    { type: 'text.generate', models: [CHAT], input: { messages: ask(content) }, ...more },
+    { type: 'text.generate', models: [model], input: { messages: ask(content) }, ...more },
     { prefer: 'wait=60' },
   )
 const reroute = (provider: string, to: object | null) => root.ask('PUT', `${base}/providers/${provider}`, { route: to })
@@ -92,8 +111,16 @@ const HEADERS = {
   'cf-aig-skip-cache': 'true',
 }
 
+const GEMINI_PATH = `/v1/models/${GEMINI.split('/')[1]}`
+
 describe('through AI Gateway', () => {
-  test.each([CHAT, CLAUDE])('a chat of %s is answered and streamed, with both keys and a single try', async (model) => {
+  /** A model, the gateway's name of its provider, and the paths that whole answers and streams have there. */
+  test.each([
+    [CHAT, 'openai', '/chat/completions', '/chat/completions'],
+    [CLAUDE, 'anthropic', '/v1/messages', '/v1/messages'],
+    [GEMINI, 'google-ai-studio', `${GEMINI_PATH}:generateContent`, `${GEMINI_PATH}:streamGenerateContent?alt=sse`],
+    [WORKERS, 'workers-ai', '/v1/chat/completions', '/v1/chat/completions'],
+  ])('a chat of %s is answered and streamed, with both keys and a single try', async (model, slug, ...paths) => {
     const before = await books()
     const whole = await client.chat.completions.create({ model, messages: ask('hello [[say:good day]]') })
     expect(whole.choices[0]?.message.content).toBe('good day')
@@ -110,10 +137,9 @@ describe('through AI Gateway', () => {
       if (chunk.usage) cost = (chunk.usage as { cost_usd?: number }).cost_usd
     }
     expect(text).toBe('good day again')
-    const provider = model.split('/')[0]
-    expect(gateway.passed.map((one) => [one.provider, one.sent, one.headers])).toEqual([
-      [provider, 1, HEADERS],
-      [provider, 1, HEADERS],
+    expect(gateway.passed.map((one) => [one.provider, one.path, one.sent, one.headers])).toEqual([
+      [slug, paths[0], 1, HEADERS],
+      [slug, paths[1], 1, HEADERS],
     ])
     const after = await books(before.attempts + 2)
     const told = Number((whole.usage as { cost_usd?: number }).cost_usd) + Number(cost)
@@ -121,19 +147,28 @@ describe('through AI Gateway', () => {
     expect(after.difference_usd).toBe(0)
   })
 
-  test('texts are embedded', async () => {
-    const { data } = await client.embeddings.create({ model: EMBEDDING, input: ['one', 'two'] })
-    expect(data.map(({ embedding }) => embedding.length)).toEqual([1536, 1536])
-    expect(gateway.passed.map(({ path, headers }) => [path, headers])).toEqual([['/embeddings', HEADERS]])
+  test.each([
+    [EMBEDDING, 1_536, '/embeddings'],
+    ['google/gemini-embedding-001', 3_072, '/v1/models/gemini-embedding-001:batchEmbedContents'],
+    ['workers-ai/@cf/baai/bge-small-en-v1.5', 384, '/v1/embeddings'],
+  ])('texts are embedded by %s', async (model, dimensions, path) => {
+    const { data } = await client.embeddings.create({ model, input: ['one', 'two'] })
+    expect(data.map(({ embedding }) => embedding.length)).toEqual([dimensions, dimensions])
+    expect(gateway.passed.map((one) => [one.path, one.headers])).toEqual([[path, HEADERS]])
   })
 
-  test('a text job of a lane ends', async () => {
-    expect(await textJob('hello [[say:nothing]]')).toMatchObject({ status: 'succeeded' })
-    expect(gateway.passed).toMatchObject([{ provider: 'openai', headers: HEADERS, status: 200 }])
+  test.each([
+    [CHAT, 'openai'],
+    [GEMINI, 'google-ai-studio'],
+    [WORKERS, 'workers-ai'],
+  ])('a text job of %s in a lane ends', async (model, slug) => {
+    expect(await textJob('hello [[say:nothing]]', {}, model)).toMatchObject({ status: 'succeeded' })
+    expect(gateway.passed).toMatchObject([{ provider: slug, headers: HEADERS, status: 200 }])
   })
 
   test.each([
     ['openai/gpt-image-2', ['POST']],
+    ['google/gemini-2.5-flash-image', ['POST']],
     ['ideogram/ideogram-3', ['POST', 'GET']],
     ['replicate/black-forest-labs/flux-schnell', ['POST', 'GET']],
   ])('a picture of %s is made, asked after and stored', async (model, methods) => {
@@ -144,11 +179,16 @@ describe('through AI Gateway', () => {
     expect((await books()).difference_usd).toBe(0)
   })
 
-  test('a provider that fails is asked again by Switchyard alone', async () => {
-    const job = await textJob('hello [[fail_once:503]]')
+  // Workers AI's own envelope is the gateway's, with other numbers: out of room is not the gateway's "too fast".
+  test.each([
+    [CHAT, 503],
+    [GEMINI, 503],
+    [WORKERS, 429],
+  ])('a provider that fails is asked again by Switchyard alone: %s with %i', async (model, refusal) => {
+    const job = await textJob(`hello [[fail_once:${refusal}]]`, {}, model)
     expect(job.attempts.map(({ outcome }) => outcome)).toEqual(['provider_unavailable', 'done'])
     expect(gateway.passed.map(({ sent, status }) => [sent, status])).toEqual([
-      [1, 503],
+      [1, refusal],
       [1, 200],
     ])
   })
@@ -203,10 +243,12 @@ describe('an error of AI Gateway', () => {
     [2005, 'outcome_unknown', null],
     [2017, 'content_rejected', null],
   ])('%i ends a text and a picture as %s', async (code, fault, cost_usd) => {
-    gateway.control({ faults: [code] })
-    const text = await textJob('hello', { max_attempts: 1 })
-    expect(text).toMatchObject({ status: 'failed', error: { code: fault }, cost_usd })
-    expect(text.error?.message).toContain('AI Gateway')
+    for (const model of [CHAT, GEMINI, WORKERS]) {
+      gateway.control({ faults: [code] })
+      const text = await textJob('hello', { max_attempts: 1 }, model)
+      expect([model, text]).toMatchObject([model, { status: 'failed', error: { code: fault }, cost_usd }])
+      expect(text.error?.message).toContain('AI Gateway')
+    }
     gateway.control({ faults: [code] })
     const picture = await imageJob(['openai/gpt-image-2'], { max_attempts: 1 })
     expect(picture).toMatchObject({ status: 'failed', error: { code: fault }, cost_usd })
