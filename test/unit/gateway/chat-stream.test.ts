@@ -215,7 +215,7 @@ describe('silence', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  test('before the first text is answered with keep-alives, then with the next model', async () => {
+  test('before the first text is answered with keep-alives, then with an error: the model may have to be paid', async () => {
     const foreground = fakeForeground({ maxAttempts: 1 })
     const stalled = streaming(RECORDED.slice(0, 1), 'hang')
     const served = serve('stream', foreground, stalled.fetch)

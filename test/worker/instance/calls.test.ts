@@ -106,6 +106,26 @@ describe('calls that were answered', () => {
 })
 
 describe('a chat that failed', () => {
+  test.each(['provider_timeout', 'outcome_unknown'] as const)(
+    'and may have to be paid is asked of no other model: %s',
+    async (code) => {
+      await must(200, site.send('PUT', '/providers/vllm', { json: { base_url: 'https://vllm.example/v1' } }))
+      const json = { name: 'main', secret: 'none-of-the-tests' }
+      await must(201, site.send('POST', '/providers/vllm/credentials', { json }))
+      const expected = { inputTokens: 1000, outputTokens: 1000 }
+      const candidates = [MODEL, 'vllm/any'].map((model) => ({ model, expected }))
+      const ended = await close(await open({ candidates }), { ...END, fault: fault(code, 'Nobody knows.') })
+      expect(ended).toMatchObject({ next: 'end', fault: { code } })
+      const { presumed_usd } = await ledgerOf(site)
+      expect(presumed_usd).toBeGreaterThan(0)
+      // What cost nothing is: so it was for the fault.
+      let next = await close(await open({ candidates }), DOWN)
+      for (let tries = 0; next.next === 'attempt' && next.opening.model === MODEL && tries < 3; tries += 1)
+        next = await close(next.opening, DOWN)
+      expect(next).toMatchObject({ next: 'attempt', opening: { model: 'vllm/any' } })
+    },
+  )
+
   test('and whose next turn does not come in time is not told that somebody canceled it', async () => {
     const next = await close(await open(), { ...DOWN, waitMs: 0 })
     expect(next).toMatchObject({ next: 'end', fault: null })
