@@ -6,8 +6,8 @@ import { afterFile, startProduct } from './harness.ts'
 import { CHAT, ledgerAtRest, provisionLine } from './line.ts'
 import { hear } from './line-client.ts'
 
-/** `STREAMS=1000x200`: how many at once, and chunks of each. The default is what a shared machine has time for. */
-const [STREAMS = 0, CHUNKS = 0] = (process.env.STREAMS ?? '200x100').split('x').map(Number)
+/** `STREAMS=200x100`: how many at once, and chunks of each, where the whole takes too long. */
+const [STREAMS = 0, CHUNKS = 0] = (process.env.STREAMS ?? '1000x200').split('x').map(Number)
 /** What a stream costs while it is open: connections on both sides, and what V8 has not collected yet. */
 const BYTES_PER_STREAM = 640 * 1024
 /** What the runtime takes besides, once it is busy at all. */
