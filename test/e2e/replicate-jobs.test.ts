@@ -56,6 +56,15 @@ const polling = (world: World, job: Job): Promise<Job> =>
     ({ progress }) => progress >= 0.05,
   )
 
+/** Cancels twice, of which the second changes nothing. */
+const endsCanceled = async ({ user, base }: World, { id }: Job): Promise<Job> => {
+  const cancel = () => user.call<Job>('POST', `${base}/jobs/${id}/cancel`)
+  const [first, second] = [await cancel(), await cancel()]
+  expect([first.status, first.body.status, first.body.error?.code]).toEqual([200, 'canceled', 'canceled'])
+  expect([second.status, second.body]).toEqual([200, first.body])
+  return first.body
+}
+
 /** The product again on the same state, with clients that speak to it. */
 const restarted = async (world: World, state: string): Promise<World> => {
   const product = await startProduct({ state })
@@ -65,10 +74,6 @@ const restarted = async (world: World, state: string): Promise<World> => {
   return { ...world, product, root, user: root.withKey(world.key) }
 }
 
-/**
- * Moves what the lanes keep half a minute into the past, as if it had been waited for: Replicate's list is only believed
- * that long after a create. The product must not be running.
- */
 /** Lost calls that lanes look for and have kept. */
 const lookedFor = (state: string): number => {
   let count = 0
@@ -82,6 +87,10 @@ const lookedFor = (state: string): number => {
   return count
 }
 
+/**
+ * Moves what the lanes keep half a minute into the past, as if it had been waited for: Replicate's list is only believed
+ * that long after a create. The product must not be running.
+ */
 const passHalfAMinute = (state: string): number => {
   let moved = 0
   for (const file of globSync(join(state, '**/*.sqlite'))) {
@@ -150,6 +159,83 @@ describe('A job on Replicate', () => {
     )
     expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
   })
+
+  test('is canceled at Replicate too while it is only starting there', async () => {
+    world.emulator.control({ bootMs: LONG_MS, latencyMs: LONG_MS })
+    const job = await submit(world, 'never mind')
+    await until(
+      () => world.emulator.stats(),
+      ({ polls }) => polls > 0,
+    )
+    expect(world.emulator.stats().predictions).toMatchObject([{ status: 'starting' }])
+    await endsCanceled(world, job)
+    const stats = await until(
+      () => world.emulator.stats(),
+      ({ canceled }) => canceled === 1,
+    )
+    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+  })
+
+  test('is canceled while its picture is stored, which nobody gets, though Replicate has made and billed it', async () => {
+    const job = await submit(world, `never mind it [[slow_image:${LONG_MS}]]`)
+    await until(
+      () => world.emulator.stats(),
+      ({ downloads }) => downloads > 0,
+    )
+    await endsCanceled(world, job)
+    world.emulator.control({ finishNow: true })
+    expect((await ended(world, await submit(world, 'the next'))).status).toBe('succeeded')
+    expect(await read(world, job)).toMatchObject({ status: 'canceled', output: null, cost_usd: null })
+    // It had ended there: nothing was left to cancel.
+    const both = { created: 2, canceled: 0, billed_usd_micros: 6_000 }
+    expect(world.emulator.stats()).toMatchObject({
+      ...both,
+      predictions: [{ status: 'succeeded' }, { status: 'succeeded' }],
+    })
+  })
+
+  test.each(['is scheduled', 'waits in the queue', 'waits for its budget'] as const)(
+    'that %s is canceled, and Replicate never hears of it',
+    async (state) => {
+      const own = await provision(world.product, world.emulator, ['r8_token'])
+      await own.root.ask('PATCH', own.base, { config: { budget: { over: 'wait' } } })
+      world.emulator.control({ latencyMs: LONG_MS })
+      const inTheWay = await submit(own, 'in the way')
+      await polling(own, inTheWay)
+      const [obstacle, expected, more] = {
+        'is scheduled': [
+          () => {},
+          { status: 'scheduled', queue: { waiting_for: 'not_before' } },
+          { not_before: new Date(Date.now() + LONG_MS).toISOString() },
+        ] as const,
+        'waits in the queue': [
+          () => own.root.ask('PUT', `${own.base}/providers/replicate`, { limits: { concurrency: 1 } }),
+          { status: 'queued', queue: { waiting_for: 'concurrency' } },
+          {},
+        ] as const,
+        // One picture is 0.003.
+        'waits for its budget': [
+          () => own.root.ask('PUT', `${own.base}/budgets/instance`, { limit_usd: 0.005, window: 'total' }),
+          { status: 'queued', queue: { waiting_for: 'budget' } },
+          {},
+        ] as const,
+      }[state]
+      await obstacle()
+      const job = await submit(own, 'never mind', more)
+      expect(job).toMatchObject(expected)
+      const canceled = await endsCanceled(own, job)
+      expect(canceled).toMatchObject({ attempts: [], cost_usd: 0, started_at: null })
+      // Its way is free now, and it does not take it.
+      await endsCanceled(own, inTheWay)
+      if (state === 'waits for its budget')
+        await own.root.ask('PUT', `${own.base}/budgets/instance`, { limit_usd: 1, window: 'total' })
+      world.emulator.control({ latencyMs: 0 })
+      expect((await ended(own, await submit(own, 'the next'))).status).toBe('succeeded')
+      expect(await read(own, job)).toEqual(canceled)
+      expect(world.emulator.stats().created).toBe(2)
+      expect(await own.root.ask('GET', `${own.base}/ledger`)).toMatchObject({ held_usd: 0, difference_usd: 0 })
+    },
+  )
 
   test.each([
     ['is held', 'never mind', { wait: 30 }],
