@@ -177,6 +177,7 @@ async function giveOn(
   passed.status = answer.status
   const keeps = settings.cache && passed.method === 'POST' && answer.status === 200
   response.writeHead(answer.status, headersOf(answer.headers, 'MISS'))
+  response.flushHeaders()
   if (!answer.body) return void response.end()
   if (!keeps) return pipeline(Readable.fromWeb(answer.body as never), response)
   const body = Buffer.from(await answer.arrayBuffer())

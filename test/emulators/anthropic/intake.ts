@@ -1,5 +1,5 @@
 import { begin, withDrawn } from '../base/calls/intake.ts'
-import { isCutBefore } from '../base/refusals.ts'
+import { echoing, isCutBefore } from '../base/refusals.ts'
 import { lastTextOf, type MessageBody, promptOf } from './body.ts'
 import { type Directives, readDirectives, readFaultSetting } from './directives.ts'
 import type { CallRecord } from './ledger.ts'
@@ -29,7 +29,8 @@ export async function accept(state: State, exchange: Exchange, body: MessageBody
   const directives = withDrawn(state, read.directives, readFaultSetting)
   const refusal = refusalOf(state, directives, prompt)
   if (refusal) {
-    await turnAway(state, exchange, refusal, directives, limitHeaders(state, exchange, model))
+    const message = echoing(directives, refusal.message, { ...exchange, text: prompt })
+    await turnAway(state, exchange, { ...refusal, message }, directives, limitHeaders(state, exchange, model))
     return null
   }
   const limits = { requests: settings.requestsPerMinute, tokens: settings.tokensPerMinute }

@@ -1,4 +1,4 @@
-import { isCutAfter } from '../base/calls/answer.ts'
+import { isReplaced } from '../base/calls/answer.ts'
 import { dressed, play, sseHeaders } from '../base/calls/stream.ts'
 import { tokensOf } from '../openai/tokens.ts'
 import type { MessageBody } from './body.ts'
@@ -26,16 +26,16 @@ export async function streamMessage(
   const { response, requestId } = exchange
   const { directives, record } = accepted
   book(record, reply, 1)
-  if (isCutAfter(state, response, accepted)) return
+  if (isReplaced(state, response, accepted, 'text/event-stream')) return
   response.writeHead(200, { ...sseHeaders, ...accepted.headers })
   const frame = (name: string, data: string) => dressed(directives, `event: ${name}\ndata: ${data}\n\n`)
   let generated = 0
   await play(state, response, accepted, {
     events: eventsOf(exchange, body, accepted, reply),
     book({ name, tokens }) {
-      generated += tokens
       const isLast = name === 'message_delta'
-      book(record, reply, isLast ? reply.tokens.output : Math.max(1, Math.min(generated, reply.tokens.output)))
+      generated = isLast ? reply.tokens.output : generated + tokens
+      book(record, reply, Math.max(1, Math.min(generated, reply.tokens.output)))
       record.events += 1
       if (isLast) record.usageTold = !directives.has('no_usage')
     },

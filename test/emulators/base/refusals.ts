@@ -12,6 +12,13 @@ export function failing(
   return directives.has('fail_once') && isFirstSight() ? 'fail_once' : undefined
 }
 
+/** What a refusal says where it repeats what it should not, as some do: the key and the prompt. */
+export const echoing = (
+  directives: Given<'echo'>,
+  message: string,
+  { apiKey, text }: { apiKey: string; text: string },
+) => (directives.has('echo') ? `${message} The key is ${apiKey}, the prompt: ${text}` : message)
+
 /** Whether the connection is broken, which is counted. */
 export function isCutBefore(
   { ledger }: { ledger: { countRejected(how: 'cut'): void } },

@@ -1,5 +1,5 @@
 import { begin, withDrawn } from '../base/calls/intake.ts'
-import { isCutBefore } from '../base/refusals.ts'
+import { echoing, isCutBefore } from '../base/refusals.ts'
 import { type Directives, readDirectives, readFaultSetting } from './directives.ts'
 import type { CallRecord, Kind } from './ledger.ts'
 import { type Problem, problem, quotaProblem, refusalOf, turnAway } from './problems.ts'
@@ -29,7 +29,7 @@ export async function accept(
   if (read.problem) return away(problem(400, read.problem))
   const directives = withDrawn(state, read.directives, readFaultSetting)
   const refusal = call.wrong ?? refusalOf(state, directives, call.text)
-  if (refusal) return away(refusal)
+  if (refusal) return away({ ...refusal, message: echoing(directives, refusal.message, { apiKey, text: call.text }) })
   const limits = { requests: settings.requestsPerMinute, tokens: settings.tokensPerMinute }
   const over = state.limiter.take(`${apiKey} ${model}`, call.tokens, limits, state.now())
   if (over) {

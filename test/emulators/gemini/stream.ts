@@ -1,4 +1,4 @@
-import { isCutAfter } from '../base/calls/answer.ts'
+import { isReplaced } from '../base/calls/answer.ts'
 import { play } from '../base/calls/stream.ts'
 import { numberOf } from '../base/directives.ts'
 import type { Directives } from './directives.ts'
@@ -23,14 +23,12 @@ export async function streamAnswer(
 ): Promise<void> {
   const { directives, record } = accepted
   book(record, reply, 0)
-  if (isCutAfter(state, response, accepted)) return
+  if (isReplaced(state, response, accepted, 'text/event-stream')) return
   response.writeHead(200, {
     'content-type': sse ? 'text/event-stream' : 'application/json; charset=UTF-8',
     'content-disposition': 'attachment',
     server: 'scaffolding on HTTPServer2',
   })
-  // So that a stall before the first event is one after the headers.
-  response.flushHeaders()
   const { frame, tail } = framing(directives, sse)
   let generated = 0
   await play(state, response, accepted, {

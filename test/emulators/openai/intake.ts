@@ -1,6 +1,6 @@
 import { begin, withDrawn } from '../base/calls/intake.ts'
 import { numberOf } from '../base/directives.ts'
-import { isCutBefore } from '../base/refusals.ts'
+import { echoing, isCutBefore } from '../base/refusals.ts'
 import { type Directives, readDirectives, readFaultSetting } from './directives.ts'
 import type { CallRecord, Kind } from './ledger.ts'
 import { gatewayError, problem, refusalOf, turnAway } from './problems.ts'
@@ -34,7 +34,8 @@ export async function accept(
   const headers = headersOf(state, exchange, call.model)
   const refusal = modelProblem(state, call) ?? refusalOf(state, directives, call.text)
   if (refusal) {
-    await turnAway(state, exchange, refusal, directives, headers)
+    const message = echoing(directives, refusal.message, { ...exchange, text: call.text })
+    await turnAway(state, exchange, { ...refusal, message }, directives, headers)
     return null
   }
   const limits = { requests: settings.requestsPerMinute, tokens: settings.tokensPerMinute }

@@ -50,7 +50,8 @@ export function problem(status: number, code?: string | null, message?: string, 
       : known === 'slow_down'
         ? 'rate_limit_error'
         : (types[status] ?? 'invalid_request_error')
-  return { status, code: known, type, param, message: message ?? `The request failed with status ${status}.` }
+  const words = known === 'model_not_found' ? 'The model does not exist.' : `The request failed with status ${status}.`
+  return { status, code: known, type, param, message: message ?? words }
 }
 
 /** The body of an error as this server writes it. */

@@ -1,4 +1,4 @@
-import { isCutAfter } from '../base/calls/answer.ts'
+import { isReplaced } from '../base/calls/answer.ts'
 import { dressed, play, sseHeaders } from '../base/calls/stream.ts'
 import { callOf, logprobOf, tierOf } from './chat.ts'
 import type { Directives } from './directives.ts'
@@ -28,7 +28,7 @@ export async function streamChat(
   const { directives, record } = accepted
   const { server } = state.settings
   book(record, reply, reply.reasoning)
-  if (isCutAfter(state, response, accepted)) return
+  if (isReplaced(state, response, accepted, 'text/event-stream')) return
   response.writeHead(200, { ...sseHeaders, ...accepted.headers })
   let generated = reply.reasoning
   await play(state, response, accepted, {

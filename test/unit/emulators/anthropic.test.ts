@@ -407,6 +407,15 @@ describe('the emulator', () => {
     expect(JSON.stringify(await (await answer).json())).toContain('late')
   })
 
+  it('bills a stream’s thoughts too, to its end', async () => {
+    const response = await post(
+      '/v1/messages',
+      request({ messages: ask('x [[chunks:12]] [[reasoning:7]]'), stream: true }),
+    )
+    await response.text()
+    await expect.poll(() => emulator.stats()).toMatchObject({ tokens: { output: 19, thinking: 7 } })
+  })
+
   it('streams as many pieces as are asked for, and counts them', async () => {
     const response = await post('/v1/messages', request({ messages: ask('x [[chunks:200]]'), stream: true }))
     const text = await response.text()

@@ -18,15 +18,20 @@ export interface Spoilt {
   headers?: Record<string, string>
 }
 
-/** Whether the directives break the connection in place of an answer. */
-export function isCutAfter(
+/** Whether the directives break the connection in place of an answer, or send nothing or a page: of a stream, too. */
+export function isReplaced(
   state: Serving,
   response: ServerResponse,
-  { directives, record }: Answering<'cut_after'>,
+  { directives, record, headers = {} }: Answering<'cut_after' | 'empty' | 'html'>,
+  contentType = 'application/json',
 ): boolean {
-  if (!directives.has('cut_after')) return false
+  const page = directives.has('html') ? '<!doctype html><title>Welcome</title>' : ''
+  if (directives.has('cut_after')) response.destroy()
+  else if (directives.has('empty') || page !== '') {
+    response.writeHead(200, { ...headers, 'content-type': page === '' ? contentType : 'text/html' })
+    response.end(page)
+  } else return false
   state.ledger.settle(record, state.now(), 'cut')
-  response.destroy()
   return true
 }
 
@@ -41,7 +46,7 @@ interface Manner {
 export async function sendAnswer(
   state: Serving,
   response: ServerResponse,
-  call: Answering<'cut_after' | 'slow' | 'truncated' | 'cut'>,
+  call: Answering<'cut_after' | 'empty' | 'html' | 'slow' | 'truncated' | 'cut'>,
   text: string,
   { send, spoilt }: Manner,
 ): Promise<void> {
@@ -53,7 +58,7 @@ export async function sendAnswer(
     await send(spoilt.status, spoilt.body, spoilt.headers)
     return
   }
-  if (isCutAfter(state, response, call)) return
+  if (isReplaced(state, response, call)) return
   const bytes = Buffer.from(text)
   const cutAt = directives.has('truncated')
     ? Math.floor(bytes.length / 2)

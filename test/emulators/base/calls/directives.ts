@@ -10,6 +10,7 @@ const commonNames = [
   // Before acceptance: nothing is generated or billed.
   'fail',
   'fail_once',
+  'echo',
   'context',
   'cut_before',
   // After acceptance: billed, but the answer is late, wrong or missing.
@@ -17,6 +18,8 @@ const commonNames = [
   'stall',
   'garbage',
   'malformed',
+  'empty',
+  'html',
   'truncated',
   'cut_after',
   'cut',

@@ -35,6 +35,8 @@ export async function play<Event extends { data: string }>(
   const errorAt = directives.has('error_event') ? numberOf(directives, 'error_event', 1, 2) : -1
   const spoilAt = directives.has('malformed') ? numberOf(directives, 'malformed', 0, 2) : -1
   let sent = 0
+  // So that a stall before the first event is one after the headers.
+  if (stallAt === 0) response.flushHeaders()
   for (const event of script.events) {
     if (sent === stallAt) await state.wait(numberOf(directives, 'stall_stream', 1, dayMs))
     if (sent === errorAt) {
