@@ -77,7 +77,7 @@ export const statusFault = (answer: Answered, context: FaultContext): Failed => 
   // A lock held by another request, by the official client's reading.
   if (status === 409 || (status < 500 && status !== 401 && told === 'true'))
     return faultOf('provider_unavailable', `${name} asks to try again (status ${status}).`, { ...wait, ...more })
-  const common = status === 403 && aboutModel(problem) ? null : commonFault(name, status, wait)
+  const common = status === 403 && problem?.param === 'model' ? null : commonFault(name, status, wait)
   return { ...(common ?? rejected(problem, status, context)), ...more }
 }
 
@@ -115,10 +115,13 @@ const wordFault = (problem: Problem, context: FaultContext, wait: { retryAfterMs
   return null
 }
 
-const aboutModel = (problem: Problem | null): boolean => problem?.param === 'model'
+/** Servers of one's own name no field, but say which model they do not have. A path that is not there has no such words. */
+const isNoModel = (problem: Problem | null, status: number): boolean =>
+  status === 404 && /\bmodels?\b/i.test(problem?.message ?? '')
 
 const rejected = (problem: Problem | null, status: number, context: FaultContext): Failed => {
-  const param = problem?.param && /^[\w.[\]-]{1,128}$/.test(problem.param) ? { param: problem.param } : {}
+  const told = problem?.param && /^[\w.[\]-]{1,128}$/.test(problem.param) ? { param: problem.param } : null
+  const param = told ?? (isNoModel(problem, status) ? { param: 'model' } : {})
   const code: AttemptFaultCode = 'provider_rejected'
   return faultOf(code, `${context.name} refused the request (status ${status}).${quoted(problem, context)}`, param)
 }

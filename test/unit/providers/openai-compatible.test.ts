@@ -88,6 +88,11 @@ describe.each(SUBJECTS)('%s', (server, provider, model) => {
     expect(JSON.stringify(outcome)).not.toContain('private prompt')
   })
 
+  it('that has no such model is told by the field at fault', async () => {
+    const { outcome } = await complete(provider, at(), inputOf('hello [[fail:404]]'))
+    expect(outcome).toMatchObject({ kind: 'fault', code: 'provider_rejected', param: 'model' })
+  })
+
   it('embeds', async () => {
     const [card] = provider.embedModels
     const { outcome } = await embed(provider, { ...at(), model: card?.model ?? 'nomic' }, { input: ['a', 'b'] })
