@@ -1,7 +1,8 @@
+import { outputLimitOf } from '../contract/chat.ts'
 import { inputsOf } from '../contract/embedding.ts'
 import { type Answered, isSuccess, parseExact, parseJson } from './answers.ts'
 import type { ChatCall, ChatDialect, ChatPiece, EmbedDialect, SseEvent, StreamDecoder, StreamEnd } from './dialect.ts'
-import { recordOf } from './openai-usage.ts'
+import { openAiUsage, recordOf } from './openai-usage.ts'
 
 /**
  * Workers AI in the words of its binding, which are those of `POST /ai/run/{model}`
@@ -15,7 +16,8 @@ export const nativeChat = (dialect: ChatDialect): ChatDialect => ({
     const encoded = dialect.encode(call)
     return { ...encoded, body: nativeInput(call.card.model, encoded.body) }
   },
-  decode: (call, answer) => dialect.decode(call, isSuccess(answer.status) ? asCompletion(answer) : asError(answer)),
+  decode: (call, answer) =>
+    dialect.decode(call, isSuccess(answer.status) ? asCompletion(call, answer) : asError(answer)),
   openStream: (call) => new NativeStream(dialect.openStream(call), call),
 })
 
@@ -52,7 +54,7 @@ const asError = (answer: Answered): Answered => {
 
 const envelopeOf = (code: number) => ({ success: false, errors: [{ code, message: '' }] })
 
-const asCompletion = (answer: Answered): Answered => {
+const asCompletion = (call: ChatCall, answer: Answered): Answered => {
   const body = answer.cut ? null : recordOf(parseExact(answer.body))
   if (!body || body['choices'] !== undefined || !isNative(body)) return answer
   const calls = callsOf(body['tool_calls'])
@@ -61,11 +63,18 @@ const asCompletion = (answer: Answered): Answered => {
     content: textOf(body['response']),
     ...(calls.length > 0 ? { tool_calls: calls } : {}),
   }
-  const choices = [{ index: 0, message, finish_reason: body['finish_reason'] ?? null }]
+  const finish = body['finish_reason'] ?? (calls.length === 0 && isAtLimit(call, body['usage']) ? 'length' : null)
+  const choices = [{ index: 0, message, finish_reason: finish }]
   return { ...answer, body: JSON.stringify({ choices, usage: body['usage'] }) }
 }
 
 const isNative = (body: Fields): boolean => body['response'] !== undefined || Array.isArray(body['tool_calls'])
+
+/** A model of its own form does not say that it was cut: it has then as many tokens as it may. */
+const isAtLimit = ({ input }: ChatCall, usage: unknown): boolean => {
+  const limit = outputLimitOf(input)
+  return limit !== null && (openAiUsage(usage)?.outputTokens ?? 0) >= limit
+}
 
 /** JSON that was asked for by a schema comes parsed, and a number as one; so do arguments. Every digit is kept. */
 const textOf = (value: unknown): string | null =>
@@ -94,6 +103,8 @@ class NativeStream implements StreamDecoder {
   readonly #call: ChatCall
   #begun = false
   #calls = false
+  #isCut = false
+  #hasEnded = false
 
   constructor(inner: StreamDecoder, call: ChatCall) {
     this.#inner = inner
@@ -105,8 +116,9 @@ class NativeStream implements StreamDecoder {
   }
 
   push(event: SseEvent): ChatPiece[] {
-    if (event.data.startsWith('[DONE]') && this.#calls)
-      return [...this.#inner.push(this.#chunk({}, 'tool_calls')), ...this.#inner.push(event)]
+    const reason = this.#calls ? 'tool_calls' : this.#isCut && !this.#hasEnded ? 'length' : null
+    if (event.data.startsWith('[DONE]') && reason !== null)
+      return [...this.#inner.push(this.#chunk({}, reason)), ...this.#inner.push(event)]
     // A quote inside of a JSON text is escaped, so this is a field.
     const own = event.data.includes('"choices"') ? null : recordOf(parseExact(event.data))
     const code = own?.['internalCode']
@@ -123,6 +135,7 @@ class NativeStream implements StreamDecoder {
     const text = textOf(own['response'])
     const calls = callsOf(own['tool_calls'])
     this.#calls ||= calls.length > 0
+    this.#isCut ||= isAtLimit(this.#call, own['usage'])
     const delta = { ...(text ? { content: text } : {}), ...(calls.length > 0 ? { tool_calls: calls } : {}) }
     return this.#chunk(delta, own['finish_reason'] ?? null, own['usage'])
   }
@@ -131,7 +144,10 @@ class NativeStream implements StreamDecoder {
     const says = Object.keys(delta).length > 0 || finish !== null
     const role = this.#begun || !says ? {} : { role: 'assistant' }
     this.#begun ||= says
-    if (finish !== null) this.#calls = false
+    if (finish !== null) {
+      this.#calls = false
+      this.#hasEnded = true
+    }
     const chunk = {
       id: this.#call.id,
       object: 'chat.completion.chunk',

@@ -127,6 +127,15 @@ describe('a whole answer', () => {
     })
   })
 
+  it('that has as many tokens as it may says that it is cut, for the model does not', async () => {
+    const finishOf = async (limit: number) => {
+      const outcome = await contentOf(native('Hello'), { max_completion_tokens: limit })
+      return outcome.kind === 'completed' && outcome.completion.choices[0]?.finish_reason
+    }
+    expect(await finishOf(USED.completion_tokens)).toBe('length')
+    expect(await finishOf(USED.completion_tokens + 1)).toBe('stop')
+  })
+
   it('that was asked for as JSON, and comes parsed, is text again', async () => {
     expect(await contentOf(native({ name: 'Ada' }))).toMatchObject({
       completion: { choices: [{ message: { content: '{"name":"Ada"}' } }] },
@@ -202,6 +211,14 @@ describe('a stream', () => {
     for (const chunk of chunks) expect(problemWith(answers.chunk, chunk)).toBeUndefined()
     expect(end).toMatchObject({ fault: null, finish: 'stop', usage: { inputTokens: 11, outputTokens: 7 } })
     expect(requestId).toBe('ai-req-1')
+  })
+
+  it('that has as many tokens as it may says at its end that it is cut', async () => {
+    const limited = await streamOf(nativeEvents(), { max_completion_tokens: USED.completion_tokens })
+    expect(limited.end).toMatchObject({ fault: null, finish: 'length' })
+    expect(limited.chunks.at(-1)).toMatchObject({ choices: [{ finish_reason: 'length' }] })
+    const free = await streamOf(nativeEvents(), { max_completion_tokens: USED.completion_tokens + 1 })
+    expect(free.end).toMatchObject({ fault: null, finish: 'stop' })
   })
 
   it('of chunks goes through as it came', async () => {
