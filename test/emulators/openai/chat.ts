@@ -45,6 +45,11 @@ function unsupportedOf(body: ChatBody) {
   }
   if (body.tool_choice !== undefined && !body.tools)
     return problem(400, null, "'tool_choice' is only allowed when 'tools' are specified.", 'tool_choice')
+  // https://github.com/BerriAI/litellm/issues/5803 has the answer as it came.
+  if (body.stream_options && !body.stream) {
+    const message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+    return problem(400, null, message, 'stream_options')
+  }
   return null
 }
 

@@ -211,6 +211,7 @@ describe('the emulator', () => {
     ['the older limit', { model, messages: ask('x'), max_tokens: 5 }, 'max_tokens'],
     ['a temperature where it reasons', { model, messages: ask('x'), temperature: 0.5 }, 'temperature'],
     ['a choice of no tools', { model, messages: ask('x'), tool_choice: 'auto' }, 'tool_choice'],
+    ['options of no stream', { model, messages: ask('x'), stream_options: { include_usage: true } }, 'stream_options'],
     ['an unknown directive', { model, messages: ask('x [[sing]]') }, null],
   ])('refuses %s', async (_what, body, param) => {
     const response = await post('/v1/chat/completions', body)
