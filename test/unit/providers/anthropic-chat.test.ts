@@ -3,8 +3,6 @@ import type { ChatInput } from '../../../src/contract/chat.ts'
 import type { CompletionMessage } from '../../../src/contract/completion.ts'
 import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
 import { anthropicText } from '../../../src/providers/anthropic-text.ts'
-import { viaGateway } from '../../../src/providers/cloudflare-gateway.ts'
-import type { TextProvider } from '../../../src/providers/dialect.ts'
 import { type AnthropicEmulator, startAnthropic } from '../../emulators/anthropic.ts'
 import { answers, problemWith } from '../../emulators/openai/spec.ts'
 import { chatCall, chatOf, complete, inputOf, NOW_MS, stream } from './text-call.ts'
@@ -265,19 +263,6 @@ describe('a whole answer', () => {
       },
       usage: { outputTokens: expect.any(Number) },
     })
-  })
-})
-
-describe('the way there', () => {
-  it('may lead through AI Gateway', async () => {
-    const passage = { provider: 'anthropic', token: 'tok', cache: false }
-    const gateway: TextProvider = { ...anthropicText, chat: viaGateway(chatOf(anthropicText), passage) }
-    const { outcome } = await complete(
-      gateway,
-      { ...at(), baseUrl: `${anthropic.url}/v1/acc/gw/anthropic`, secret: 'sk-ant-good-secret' },
-      inputOf('hello [[say:hi]]'),
-    )
-    expect(outcome).toMatchObject({ completion: { choices: [{ message: { content: 'hi' } }] } })
   })
 })
 

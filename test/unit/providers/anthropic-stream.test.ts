@@ -159,12 +159,6 @@ describe('a stream', () => {
     },
   )
 
-  it('without usage ends well and says that there is none', async () => {
-    const { end, text } = await stream(anthropicText, at(), inputOf('hello [[no_usage]] [[say:hi]]'))
-    expect(end).toMatchObject({ fault: null, usage: null })
-    expect(text).toBe('hi')
-  })
-
   it.each<[string, AttemptFaultCode]>([
     ['[[cut:900]]', 'outcome_unknown'],
     ['[[no_stop]]', 'outcome_unknown'],

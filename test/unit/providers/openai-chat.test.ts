@@ -68,11 +68,6 @@ describe('a whole answer', () => {
     expect(billed?.tokens.completion).toBe(19)
   })
 
-  it('without usage says so, and does not say zero', async () => {
-    const { outcome } = await complete(openAiText, at(), inputOf('hello [[no_usage]]'))
-    expect(outcome).toMatchObject({ kind: 'completed', usage: null })
-  })
-
   it('has the calls of tools, several at once, and takes their results', async () => {
     const asked = inputOf('weather? [[call:get_weather:{"city":"Rome"};get_weather:{"city":"Oslo"}]]', {
       tools: [WEATHER],
@@ -96,20 +91,6 @@ describe('a whole answer', () => {
     expect(second.outcome).toMatchObject({
       completion: { choices: [{ message: { content: 'The tool says: rain' }, finish_reason: 'stop' }] },
     })
-  })
-
-  it('keeps to a schema that was asked for', async () => {
-    const { outcome } = await complete(
-      openAiText,
-      at(),
-      inputOf('a city', {
-        response_format: {
-          type: 'json_schema',
-          json_schema: { name: 'city', schema: WEATHER.function.parameters, strict: true },
-        },
-      }),
-    )
-    expect(outcome.kind === 'completed' && outcome.completion.choices[0]?.message.content).toBe('{"city":"xxx"}')
   })
 
   it.each([
@@ -191,12 +172,6 @@ describe('a stream', () => {
       expect(end).toMatchObject({ fault: null, usage: { estimated: false } })
     },
   )
-
-  it('without usage ends well and says that there is none', async () => {
-    const { end, text } = await stream(openAiText, at(), inputOf('hello [[no_usage]] [[say:hi]]'))
-    expect(end).toMatchObject({ fault: null, usage: null })
-    expect(text).toBe('hi')
-  })
 
   it.each<[string, AttemptFaultCode]>([
     ['[[cut:700]]', 'outcome_unknown'],

@@ -5,12 +5,10 @@ import { llamaCpp, ollama, vllm } from '../../../src/providers/local-servers.ts'
 import { findChatModel, findEmbedModel, TEXT_PROVIDERS } from '../../../src/providers/text-registry.ts'
 import { workersAi } from '../../../src/providers/workers-ai.ts'
 import type { Server } from '../../emulators/openai/settings.ts'
-import { answers, problemWith } from '../../emulators/openai/spec.ts'
 import { type OpenAiEmulator, startOpenAi } from '../../emulators/openai.ts'
-import { chatCall, chatOf, complete, embed, inputOf, stream } from './text-call.ts'
+import { chatCall, chatOf, complete, inputOf, stream } from './text-call.ts'
 
 const ACCOUNT = '0123456789abcdef0123456789abcdef'
-const TOOL = { type: 'function' as const, function: { name: 'f', parameters: { type: 'object', properties: {} } } }
 
 const SUBJECTS: [Server, TextProvider, string][] = [
   ['ollama', ollama, 'llama3.2'],
@@ -36,71 +34,30 @@ describe.each(SUBJECTS)('%s', (server, provider, model) => {
   afterEach(() => emulator.reset())
   afterAll(() => emulator.close())
 
-  it('answers whole, in the form of the reference', async () => {
-    const { outcome } = await complete(provider, at(), inputOf('hello [[say:Grüße 🚢]]'))
-    expect(outcome).toMatchObject({
-      kind: 'completed',
-      completion: { choices: [{ message: { content: 'Grüße 🚢' } }] },
-      usage: { outputTokens: emulator.stats().tokens.completion },
-    })
-    if (outcome.kind === 'completed') expect(problemWith(answers.chat, outcome.completion)).toBeUndefined()
-  })
-
-  it('streams, in the form of the reference, with its usage at the end', async () => {
-    const { chunks, text, end } = await stream(provider, at(), inputOf('hello [[say:Grüße 🚢]]'))
-    expect(text).toBe('Grüße 🚢')
-    for (const chunk of chunks) {
-      expect(problemWith(answers.chunk, chunk)).toBeUndefined()
-      expect(chunk.usage ?? null).toBeNull()
-    }
-    expect(end).toMatchObject({ fault: null, finish: 'stop', usage: { inputTokens: emulator.stats().tokens.prompt } })
-  })
-
-  it('streams the call of a tool whole or in parts', async () => {
-    const { chunks, end } = await stream(provider, at(), inputOf('go [[call:f:{"a":"ü"}]]', { tools: [TOOL] }))
-    const calls = chunks.flatMap(({ choices }) => choices[0]?.delta.tool_calls ?? [])
-    expect(calls.map((call) => call.function?.arguments ?? '').join('')).toBe('{"a":"ü"}')
-    expect(calls[0]).toMatchObject({ index: 0, id: expect.any(String), function: { name: 'f' } })
-    expect(end).toMatchObject({ fault: null, finish: 'tool_calls' })
-  })
-
   it('ends well without terminator once it has said why it ended', async () => {
     expect((await stream(provider, at(), inputOf('hello [[no_done]]'))).end.fault).toBeNull()
-  })
-
-  it.each<[string, AttemptFaultCode]>([
-    ['[[error_event:server_error:0]]', 'provider_unavailable'],
-    ['[[error_event:server_error:3]]', 'provider_unavailable'],
-    ['[[malformed:2]]', 'provider_protocol_error'],
-    ['[[cut:300]]', 'outcome_unknown'],
-  ])('fails in a stream with %s as %s', async (directive, code) => {
-    expect((await stream(provider, at(), inputOf(`hello ${directive}`))).end.fault).toMatchObject({ code })
-  })
-
-  it.each<[string, AttemptFaultCode]>([
-    ['[[fail:400:]]', 'provider_rejected'],
-    ['[[fail:404:]]', 'provider_rejected'],
-    ['[[fail:500]]', 'provider_unavailable'],
-    ['[[error_200]]', 'provider_unavailable'],
-  ])('fails with %s as %s, and says nothing of the prompt', async (directive, code) => {
-    const { outcome } = await complete(provider, at(), inputOf(`a private prompt ${directive}`))
-    expect(outcome).toMatchObject({ kind: 'fault', code })
-    expect(JSON.stringify(outcome)).not.toContain('private prompt')
   })
 
   it('that has no such model is told by the field at fault', async () => {
     const { outcome } = await complete(provider, at(), inputOf('hello [[fail:404]]'))
     expect(outcome).toMatchObject({ kind: 'fault', code: 'provider_rejected', param: 'model' })
   })
-
-  it('embeds', async () => {
-    const [card] = provider.embedModels
-    const { outcome } = await embed(provider, { ...at(), model: card?.model ?? 'nomic' }, { input: ['a', 'b'] })
-    expect(outcome.kind === 'completed' && outcome.vectors.map(({ length }) => length)).toEqual([384, 384])
-  })
 })
 
 describe('a server of one’s own', () => {
+  it.each([
+    ['ollama', ollama],
+    ['vllm', vllm],
+    ['llama.cpp', llamaCpp],
+  ] as const)('%s, whose path is not there, is not told to lack the model', async (server, provider) => {
+    const emulator = await startOpenAi({ server })
+    const at = { baseUrl: `${emulator.url}/v1`, model: 'm' }
+    const { outcome } = await complete(provider, at, inputOf('hello [[fail:404:]]'))
+    await emulator.close()
+    expect(outcome).toMatchObject({ kind: 'fault', code: 'provider_rejected' })
+    expect(outcome).not.toHaveProperty('param')
+  })
+
   it('that has no such model says so', async () => {
     const emulator = await startOpenAi({ server: 'ollama' })
     const { outcome } = await complete(ollama, { baseUrl: `${emulator.url}/v1`, model: 'missing' }, inputOf('hello'))

@@ -1,69 +1,14 @@
 import fc from 'fast-check'
 import * as v from 'valibot'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { EmbedInput } from '../../../src/contract/embedding.ts'
-import type { AttemptFaultCode } from '../../../src/contract/fault.ts'
 import { toBase64 } from '../../../src/providers/openai-embeddings.ts'
 import { openAiText } from '../../../src/providers/openai-text.ts'
 import { workersAi } from '../../../src/providers/workers-ai.ts'
 import { vectorOf } from '../../emulators/openai/embeddings.ts'
 import { problemWith, requests } from '../../emulators/openai/spec.ts'
-import { type OpenAiEmulator, startOpenAi } from '../../emulators/openai.ts'
-import { embed } from './text-call.ts'
-
-let openai: OpenAiEmulator
-const at = (model = 'text-embedding-3-small') => ({ baseUrl: `${openai.url}/v1`, model })
-
-beforeAll(async () => {
-  openai = await startOpenAi()
-})
-afterEach(() => openai.reset())
-afterAll(() => openai.close())
 
 describe('an embedding', () => {
-  it('is the provider’s vector to the last bit, in the order of the inputs', async () => {
-    const { outcome, body } = await embed(openAiText, at(), { input: ['a lamp', 'the sea', 'a lamp'] })
-    if (outcome.kind !== 'completed') throw new Error(outcome.message)
-    expect(body['encoding_format']).toBe('base64')
-    expect(outcome.vectors).toEqual(['a lamp', 'the sea', 'a lamp'].map((text) => vectorOf(text, 1_536)))
-    expect(outcome.usage).toMatchObject({ inputTokens: openai.stats().tokens.prompt, outputTokens: 0 })
-  })
-
-  it('is shortened where it is asked for', async () => {
-    const { outcome } = await embed(openAiText, at(), { input: 'a lamp', dimensions: 256 })
-    expect(outcome.kind === 'completed' && outcome.vectors[0]?.length).toBe(256)
-  })
-
-  it('of tokens is counted by them', async () => {
-    const { outcome } = await embed(openAiText, at(), { input: [[1, 2, 3], [4]] })
-    expect(outcome).toMatchObject({ kind: 'completed', usage: { inputTokens: 4 } })
-  })
-
-  it('is read from numbers as from base64', async () => {
-    const server = await startOpenAi({ server: 'workers-ai' })
-    const baseUrl = `${server.url}/client/v4/accounts/${'a'.repeat(32)}/ai/v1`
-    const { outcome, body } = await embed(workersAi, { baseUrl, model: '@cf/baai/bge-m3' }, { input: 'a lamp' })
-    await server.close()
-    expect(body).not.toHaveProperty('encoding_format')
-    expect(outcome).toMatchObject({ kind: 'completed', vectors: [vectorOf('a lamp', 384)] })
-  })
-
-  it('without usage says so', async () => {
-    expect((await embed(openAiText, at(), { input: 'a [[no_usage]]' })).outcome).toMatchObject({ usage: null })
-  })
-
-  it.each<[string, AttemptFaultCode]>([
-    ['[[fail:429]]', 'provider_rate_limited'],
-    ['[[fail:429:insufficient_quota]]', 'provider_quota_exhausted'],
-    ['[[fail:500]]', 'provider_unavailable'],
-    ['[[garbage]]', 'provider_protocol_error'],
-    ['[[malformed]]', 'provider_protocol_error'],
-  ])('that fails with %s is %s', async (directive, code) => {
-    const { outcome } = await embed(openAiText, at(), { input: `a private text ${directive}` })
-    expect(outcome).toMatchObject({ kind: 'fault', code })
-    expect(JSON.stringify(outcome)).not.toContain('private text')
-  })
-
   it.each<[string, EmbedInput, string]>([
     ['text-embedding-ada-002', { input: 'a', dimensions: 100 }, 'dimensions'],
     ['text-embedding-3-small', { input: 'a', dimensions: 3_000 }, 'dimensions'],
