@@ -75,17 +75,26 @@ async function chat(post: Post, model: string, inputs: Fields): Promise<Response
   return withHeaders(response.body.pipeThrough(ownEvents()), 200, response.headers)
 }
 
-/** What is no answer goes through as it came. */
-async function translated(response: Response, translate: (body: Fields) => Fields): Promise<Response> {
+/** Headers go on at once; what is no answer goes through as it came. */
+function translated(response: Response, translate: (body: Fields) => Fields): Response {
   if (!response.ok) return response
-  const { status, headers } = response
-  const text = await response.text()
+  const body = new ReadableStream({
+    async start(controller) {
+      const text = await response.text()
+      controller.enqueue(new TextEncoder().encode(inOwnForm(text, translate)))
+      controller.close()
+    },
+  })
+  return withHeaders(body, response.status, response.headers)
+}
+
+function inOwnForm(text: string, translate: (body: Fields) => Fields): string {
   try {
     const body = JSON.parse(text) as Fields
     const isAnswer = body['choices'] !== undefined || body['data'] !== undefined
-    return withHeaders(isAnswer ? JSON.stringify(translate(body)) : text, status, headers)
+    return isAnswer ? JSON.stringify(translate(body)) : text
   } catch {
-    return withHeaders(text, status, headers)
+    return text
   }
 }
 

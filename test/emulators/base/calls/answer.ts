@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { type Given, numberOf } from '../directives.ts'
-import type { Serving } from './intake.ts'
+import { dayMs, type Serving } from './intake.ts'
 import type { Call, Ending } from './ledger.ts'
 
 /** The answer to an accepted call, whole or broken as its directives say. */
@@ -46,7 +46,7 @@ interface Manner {
 export async function sendAnswer(
   state: Serving,
   response: ServerResponse,
-  call: Answering<'cut_after' | 'empty' | 'html' | 'slow' | 'truncated' | 'cut'>,
+  call: Answering<'cut_after' | 'empty' | 'html' | 'slow' | 'truncated' | 'stall_half' | 'cut'>,
   text: string,
   { send, spoilt }: Manner,
 ): Promise<void> {
@@ -60,13 +60,17 @@ export async function sendAnswer(
   }
   if (isReplaced(state, response, call)) return
   const bytes = Buffer.from(text)
-  const cutAt = directives.has('truncated')
-    ? Math.floor(bytes.length / 2)
-    : Math.min(numberOf(directives, 'cut', 0, bytes.length), bytes.length)
+  const cutAt =
+    directives.has('truncated') || directives.has('stall_half')
+      ? Math.floor(bytes.length / 2)
+      : Math.min(numberOf(directives, 'cut', 0, bytes.length), bytes.length)
   if (cutAt < bytes.length) {
-    settle('cut')
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': String(bytes.length), ...headers })
-    response.write(bytes.subarray(0, cutAt), () => response.destroy())
+    const written = new Promise<void>((resolve) => response.write(bytes.subarray(0, cutAt), () => resolve()))
+    await written
+    if (directives.has('stall_half')) await state.wait(dayMs)
+    settle('cut')
+    response.destroy()
     return
   }
   if (await send(200, text)) settle('answered')

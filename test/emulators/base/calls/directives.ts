@@ -21,6 +21,7 @@ const commonNames = [
   'empty',
   'html',
   'truncated',
+  'stall_half',
   'cut_after',
   'cut',
   'error_200',

@@ -30,6 +30,10 @@ export const endsWithItsCaller = ({ attempts, stand }: Bench): void => {
       expect((await leaving(mode, '[[stall]]', 'taken')).begun).toBe(false)
     })
 
+    it('in the middle of an answer', async () => {
+      expect((await leaving('whole', '[[stall_half]]', 'taken')).begun).toBe(false)
+    })
+
     it('while its first text is waited for', async () => {
       expect((await leaving('stream', '[[stall_stream:0]]', 'taken')).begun).toBe(false)
     })

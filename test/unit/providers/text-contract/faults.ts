@@ -49,6 +49,7 @@ export const SPOILT_WHOLE: Row[] = [
   ['text that is no JSON', '[[garbage]]', 'provider_protocol_error', 'unknown'],
   ['JSON of another shape', '[[malformed]]', 'provider_protocol_error', 'unknown'],
   ['half an answer', '[[truncated]]', 'outcome_unknown', 'unknown'],
+  ['silence in the middle of an answer', '[[stall_half]]', 'outcome_unknown', 'unknown'],
   ['an error inside a 200', '[[error_200]]', 'provider_unavailable', 'nothing'],
 ]
 
@@ -103,7 +104,7 @@ export const deadAddress = async (): Promise<string> => {
 export const tellsFaults = ({ subject, attempts, stand }: Bench): void => {
   const { prompts, wire } = subject
   /** Long enough for an answer that comes, short for one that does not. */
-  const patience = (prompt: string) => (prompt.includes('[[stall]]') ? { timeoutMs: 200 } : {})
+  const patience = (prompt: string) => (/^\[\[stall(?:_half)?\]\]$/.test(prompt) ? { timeoutMs: 200 } : {})
 
   describe('tells', () => {
     afterEach(() => void vi.useRealTimers())
