@@ -8,7 +8,7 @@ const PATIENCE_MS = 60_000
 /** Of those from outside, the ones that mostly wait for clocks: others may run beside them. */
 const WAITING = ['test/e2e/replicate-jobs.test.ts']
 
-/** Counts what reaches a provider in a minute: calls that a busy machine holds up on their way are no fault of the limits. */
+/** Counts what reaches a provider in a minute: calls that a busy machine holds up on their way are no fault of the limits. Only those that wait run beside it. */
 const ALONE = ['test/e2e/gateway-limits.test.ts']
 
 const fromOutside = {

@@ -7,8 +7,14 @@ import { ROOT, runCommand } from './command.ts'
 type Report = { numPassedTests: number; numFailedTests: number; numFailedTestSuites: number; success: boolean }
 type Run = { code: number; report: Report | null }
 
-/** First what needs a quiet machine. Then two runs side by side: `e2e` takes one file at a time, and leaves much of a core idle. */
-const PHASES = [[['--project=alone']], [['--project=e2e'], ['--project=unit', '--project=worker', '--project=waits']]]
+/**
+ * First what needs a quiet machine, beside what mostly waits. Then two runs side by side: `e2e` takes one file at a time, and
+ * leaves much of a core idle.
+ */
+const PHASES = [
+  [['--project=alone'], ['--project=waits']],
+  [['--project=e2e'], ['--project=unit', '--project=worker']],
+]
 
 /**
  * `npm test`: all tests, then one closing line to read; with arguments, what vitest makes of them. A run in which nothing
