@@ -51,9 +51,11 @@ export type Shortage = { scope: string; budget: Budget; spentMicros: number; hel
 
 const INSTANCE = 'instance'
 
+export const scopeOf = (project: string): string => `project:${project}`
+
 /** The scopes that a job counts in; the narrowest first, so that it is the one told where both are short. */
 export const scopesOf = (project: string | null): string[] =>
-  project === null ? [INSTANCE] : [`project:${project}`, INSTANCE]
+  project === null ? [INSTANCE] : [scopeOf(project), INSTANCE]
 
 export const projectOf = (scope: string): string | null => (scope === INSTANCE ? null : scope.slice('project:'.length))
 

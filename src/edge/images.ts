@@ -14,7 +14,7 @@ import { sha256Hex, toBase64 } from '../storage/digest.ts'
 import { type Context, instanceOf, Refused } from './context.ts'
 import { insist } from './instance-foreground.ts'
 import { idempotencyKeyOf } from './jobs.ts'
-import { repeatHeader } from './line-call.ts'
+import { overheadHeader, repeatHeader } from './line-call.ts'
 import { artifactUrl } from './present.ts'
 import { quotaHeaders } from './quota-headers.ts'
 import { refusedBy } from './refused.ts'
@@ -52,11 +52,10 @@ export const answerImages = async (context: Context, caller: Caller, request: Im
     cost_usd: record.cost_usd,
   }
   const cost = record.cost_usd === null ? {} : { 'x-switchyard-cost-usd': String(record.cost_usd) }
-  const overheadMs = Math.max(0, Date.now() - context.startedAtMs - waitedMs)
   return json(body, 200, {
     ...headers,
     'x-switchyard-job': record.id,
-    'x-switchyard-overhead-ms': String(Math.round(overheadMs)),
+    ...overheadHeader(Date.now() - context.startedAtMs - waitedMs),
     'x-switchyard-attempts': String(record.attempts.length),
     ...(record.model === null ? {} : { 'x-switchyard-model': record.model }),
     ...droppedHeader(request, record.model),

@@ -101,12 +101,12 @@ export class LineCall {
 
   /** `providerMs` is what the attempt under way has waited for its provider so far. */
   headers(providerMs: number, dropped: readonly string[]): Record<string, string> {
-    const overheadMs = Math.max(0, this.#world.now() - this.#world.startedAtMs - this.#waitedMs - providerMs)
+    const overheadMs = this.#world.now() - this.#world.startedAtMs - this.#waitedMs - providerMs
     return {
       ...quotaHeaders(this.#quotas),
       'x-switchyard-model': this.opening.model,
       'x-switchyard-attempts': String(this.#attempts),
-      'x-switchyard-overhead-ms': String(Math.round(overheadMs)),
+      ...overheadHeader(overheadMs),
       ...(dropped.length > 0 ? { 'x-switchyard-dropped': dropped.join(', ') } : {}),
     }
   }
@@ -174,6 +174,10 @@ export const repeatHeader = ({ code }: Fault): Record<string, string> => {
   const { retry } = FAULT_TABLE[code as AttemptFaultCode] ?? { retry: 'backoff' }
   return retry === 'backoff' || retry === 'after_reset' ? {} : { 'x-should-retry': 'false' }
 }
+
+export const overheadHeader = (ms: number): Record<string, string> => ({
+  'x-switchyard-overhead-ms': String(Math.round(Math.max(0, ms))),
+})
 
 export const costHeader = (micros: number | null): Record<string, string> =>
   micros === null ? {} : { 'x-switchyard-cost-usd': String(microsToUsd(micros)) }

@@ -17,6 +17,7 @@ import {
   noSums,
   projectOf,
   type Sums,
+  scopeOf,
   scopesOf,
   shortForHold,
   shortForStart,
@@ -374,8 +375,6 @@ export const NO_MONEY: MoneyOfRow = {
   spent_micros: 0,
   budget_scope: null,
 }
-
-const scopeOf = (project: string): string => `project:${project}`
 
 const placeSums = (account: Account, day: string, sums: Sums): void => {
   if (day === ALL_DAYS) account.total = sums

@@ -1,7 +1,7 @@
 import type { ProjectPatch, ProjectRequest, ProjectView } from '../contract/budget.ts'
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
-import { bookedMicros } from '../core/ledger.ts'
+import { bookedMicros, scopeOf } from '../core/ledger.ts'
 import { LIMITS } from '../limits.ts'
 import type { Principal } from './access.ts'
 import { heldMicros } from './accounts.ts'
@@ -95,7 +95,5 @@ const sees = (principal: Principal, name: string): boolean => principal.project 
 
 const find = (parts: Parts, name: string): ProjectRow | undefined =>
   parts.ledger.projects().find((row) => row.name === name)
-
-const scopeOf = (name: string): string => `project:${name}`
 
 const noProject = () => refuse('not_found', 'There is no such project.')

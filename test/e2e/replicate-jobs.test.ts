@@ -56,6 +56,16 @@ const polling = (world: World, job: Job): Promise<Job> =>
     ({ progress }) => progress >= 0.05,
   )
 
+/** The one prediction is canceled at Replicate, and costs nothing. */
+const canceledThere = async (world: World): Promise<void> => {
+  const stats = await until(
+    () => world.emulator.stats(),
+    ({ canceled }) => canceled === 1,
+    20_000,
+  )
+  expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+}
+
 /** Cancels twice, of which the second changes nothing. */
 const endsCanceled = async ({ user, base }: World, { id }: Job): Promise<Job> => {
   const cancel = () => user.call<Job>('POST', `${base}/jobs/${id}/cancel`)
@@ -153,11 +163,7 @@ describe('A job on Replicate', () => {
     await polling(world, job)
     const answer = await world.user.call<Job>('POST', `${world.base}/jobs/${job.id}/cancel`)
     expect([answer.status, answer.body.status]).toEqual([200, 'canceled'])
-    const stats = await until(
-      () => world.emulator.stats(),
-      ({ canceled }) => canceled === 1,
-    )
-    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+    await canceledThere(world)
   })
 
   test('is canceled at Replicate too while it is only starting there', async () => {
@@ -169,11 +175,7 @@ describe('A job on Replicate', () => {
     )
     expect(world.emulator.stats().predictions).toMatchObject([{ status: 'starting' }])
     await endsCanceled(world, job)
-    const stats = await until(
-      () => world.emulator.stats(),
-      ({ canceled }) => canceled === 1,
-    )
-    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+    await canceledThere(world)
   })
 
   test('is canceled while its picture is stored, which nobody gets, though Replicate has made and billed it', async () => {
@@ -248,12 +250,7 @@ describe('A job on Replicate', () => {
       ({ created }) => created === 1,
     )
     await world.user.call<Job>('POST', `${world.base}/jobs/${job.id}/cancel`)
-    const stats = await until(
-      () => world.emulator.stats(),
-      ({ canceled }) => canceled === 1,
-      20_000,
-    )
-    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+    await canceledThere(world)
   })
 
   test('is canceled at Replicate too between two looks for a create whose answer was lost', async () => {
@@ -264,12 +261,7 @@ describe('A job on Replicate', () => {
       ({ lists }) => lists > 0,
     )
     await world.user.call<Job>('POST', `${world.base}/jobs/${job.id}/cancel`)
-    const stats = await until(
-      () => world.emulator.stats(),
-      ({ canceled }) => canceled === 1,
-      20_000,
-    )
-    expect(stats).toMatchObject({ created: 1, billed_usd_micros: 0, predictions: [{ status: 'canceled' }] })
+    await canceledThere(world)
   })
 
   test('goes on with its prediction when the answer to the create was lost', async () => {
