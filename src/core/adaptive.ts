@@ -1,8 +1,9 @@
 import { LIMITS } from '../limits.ts'
 
 /**
- * How much of a configured limit is used, learned from the provider: halved when it says "too fast", cut to what its
- * rate headers leave room for, widened a little by every success (additive increase, multiplicative decrease, as in TCP). `share` is 0…1 of the configured limit.
+ * How much of a configured limit is used, learned from the provider: halved when it says "too fast", cut to what its rate
+ * headers leave room for, widened a little by every success (additive increase, multiplicative decrease, as in TCP).
+ * `share` is 0…1 of the configured limit.
  */
 export type Adaptive = {
   share: number

@@ -26,6 +26,7 @@ import {
 } from './job-rows.ts'
 import { QueueTails } from './queue-tails.ts'
 import { RowMemory } from './row-memory.ts'
+import { TimeFloor } from './time-floor.ts'
 import { Unreadable } from './unreadable.ts'
 
 /**
@@ -47,9 +48,9 @@ export class JobStore {
   readonly #changed = new Set<string>()
   /** Rows that are not yet in the database. */
   readonly #fresh = new Set<string>()
-  /** No job is due, or past its deadline, before these; undefined where that is not known. */
-  #dueFloor: number | null | undefined
-  #deadlineFloor: number | null | undefined
+  /** No job is due, or past its deadline, before these. */
+  readonly #dueFloor = new TimeFloor()
+  readonly #deadlineFloor = new TimeFloor()
   readonly #tails = new QueueTails()
 
   constructor(sql: SqlStorage) {
@@ -86,8 +87,8 @@ export class JobStore {
     this.#rows.clear()
     this.#tails.clear()
     this.#attempts.reload()
-    this.#dueFloor = undefined
-    this.#deadlineFloor = undefined
+    this.#dueFloor.forget()
+    this.#deadlineFloor.forget()
     for (const row of this.#select("SELECT * FROM jobs WHERE ended_at_ms IS NULL AND status = 'running'")) {
       this.#rows.hold(row)
     }
@@ -98,8 +99,8 @@ export class JobStore {
     this.#rows.hold(row)
     this.#fresh.add(job.id)
     this.#tails.moved(null, row)
-    this.#dueFloor = lower(this.#dueFloor, job.due_at_ms)
-    this.#deadlineFloor = lower(this.#deadlineFloor, job.deadline_at_ms)
+    this.#dueFloor.lower(job.due_at_ms)
+    this.#deadlineFloor.lower(job.deadline_at_ms)
   }
 
   find(id: string): JobRow | null {
@@ -155,8 +156,8 @@ export class JobStore {
   }
 
   due(now: number): JobRow[] {
-    if (!isReached(this.#dueFloor, now)) return []
-    this.#dueFloor = undefined
+    if (!this.#dueFloor.isReached(now)) return []
+    this.#dueFloor.forget()
     return this.#touched(
       'SELECT * FROM jobs WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?',
       now,
@@ -165,8 +166,8 @@ export class JobStore {
   }
 
   overdue(now: number): JobRow[] {
-    if (!isReached(this.#deadlineFloor, now)) return []
-    this.#deadlineFloor = undefined
+    if (!this.#deadlineFloor.isReached(now)) return []
+    this.#deadlineFloor.forget()
     return this.#touched(
       'SELECT * FROM jobs WHERE ended_at_ms IS NULL AND deadline_at_ms <= ? ORDER BY deadline_at_ms LIMIT ?',
       now,
@@ -176,9 +177,7 @@ export class JobStore {
 
   /** When the first job is due, or earlier where that job has ended meanwhile; null where none waits for a time. */
   nextDue(): number | null {
-    if (this.#dueFloor === undefined)
-      this.#dueFloor = this.#number('SELECT min(due_at_ms) AS n FROM jobs WHERE due_at_ms IS NOT NULL')
-    return this.#dueFloor
+    return this.#dueFloor.read(() => this.#number('SELECT min(due_at_ms) AS n FROM jobs WHERE due_at_ms IS NOT NULL'))
   }
 
   /** The clock was set back: who waits to be tried again keeps what was left of its wait. What clients asked for stays. */
@@ -189,14 +188,14 @@ export class JobStore {
       ms,
     )
     this.#rows.forgetDue()
-    this.#dueFloor = undefined
+    this.#dueFloor.forget()
   }
 
   /** When the first deadline is, or earlier where its job has ended meanwhile. */
   nextDeadline(): number | null {
-    if (this.#deadlineFloor === undefined)
-      this.#deadlineFloor = this.#number('SELECT min(deadline_at_ms) AS n FROM jobs WHERE ended_at_ms IS NULL')
-    return this.#deadlineFloor
+    return this.#deadlineFloor.read(() =>
+      this.#number('SELECT min(deadline_at_ms) AS n FROM jobs WHERE ended_at_ms IS NULL'),
+    )
   }
 
   /** The new state of a job, its place in the queue included. */
@@ -206,7 +205,7 @@ export class JobStore {
     place: { provider: string; tag: number; queuedAtMs: number; lane: number | null },
     money: MoneyOfRow,
   ): void {
-    this.#dueFloor = lower(this.#dueFloor, job.dueAtMs)
+    this.#dueFloor.lower(job.dueAtMs)
     this.#change(id, {
       status: job.status,
       due_at_ms: job.dueAtMs,
@@ -227,7 +226,7 @@ export class JobStore {
 
   /** `leftMs`: what of the deadline is kept while the job waits for its budget; null when it runs again. */
   saveDeadline(id: string, deadlineAtMs: number, leftMs: number | null): void {
-    this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
+    this.#deadlineFloor.lower(deadlineAtMs)
     this.#change(id, { deadline_at_ms: deadlineAtMs, deadline_left_ms: leftMs })
   }
 
@@ -242,7 +241,7 @@ export class JobStore {
     // While it waits for its budget the whole of its deadline is kept.
     const waits = row.budget_scope !== null
     const deadlineAtMs = waits ? row.deadline_at_ms : now + deadlineMs
-    this.#deadlineFloor = lower(this.#deadlineFloor, deadlineAtMs)
+    this.#deadlineFloor.lower(deadlineAtMs)
     this.#change(id, {
       deadline_at_ms: deadlineAtMs,
       deadline_left_ms: waits ? deadlineMs : null,
@@ -335,7 +334,7 @@ export class JobStore {
     this.flush()
     // What follows is written behind the memory's back.
     this.forget(id)
-    this.#dueFloor = undefined
+    this.#dueFloor.forget()
     this.#tails.clear()
     const putOff = this.#sql.exec(
       `UPDATE jobs SET due_at_ms = min(deadline_at_ms, ?) WHERE id = ? AND status IN ('queued', 'scheduled')
@@ -458,10 +457,3 @@ export class JobStore {
 
 const INSERT = `INSERT INTO jobs (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
 const UPDATE = `UPDATE jobs SET ${CHANGING.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
-
-const lower = (floor: number | null | undefined, time: number | null): number | null | undefined =>
-  floor === undefined || time === null ? floor : floor === null ? time : Math.min(floor, time)
-
-/** A floor that is not known may have been reached. */
-const isReached = (floor: number | null | undefined, now: number): boolean =>
-  floor === undefined || (floor !== null && floor <= now)
