@@ -299,8 +299,14 @@ export const LIMITS = {
   streamBacklogBytes: 4 * 1024 * 1024,
   /** What a socket is sent while its client says nothing; the platform does not show how much of it is still under way. */
   socketUnheardBytes: 16 * 1024 * 1024,
+  /** Events that are sent in one piece: the one that reaches this is the last. It keeps small what a client parses at once. */
+  pieceCharacters: 256 * 1024,
   /** Subscribers are told at once, but no oftener than this: then all that came meanwhile, together. */
   broadcastEveryMs: 20,
+  /** For each who was told it is so much longer, since it is the sending that costs: some 50 us of the thread that keeps the books. */
+  broadcastPerSubscriberMs: 1,
+  /** And no longer than this: a person takes it for at once. */
+  broadcastPauseMaxMs: 100,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 

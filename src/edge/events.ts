@@ -27,6 +27,7 @@ const subscribe = async (
     caller: byTicket ? null : await callerOf(context),
     ticketDigest: byTicket ? await sha256Hex(ticket) : null,
     upgrade,
+    bundled: context.query['bundled'] === 'true',
   }
   // A request of our own: nothing of the client's goes further than what was read from it.
   const headers = new Headers({ [OPEN_EVENTS]: JSON.stringify(open) })
@@ -58,6 +59,7 @@ const createTicket = async (context: Context): Promise<Response> => {
 const query = {
   after: v.optional(integerQuery(0, Number.MAX_SAFE_INTEGER)),
   ticket: v.optional(v.pipe(v.string(), v.check(isTicket, 'must be a ticket'))),
+  bundled: v.optional(v.picklist(['true', 'false'], 'must be true or false')),
 }
 
 export const eventRoutes: Route[] = [

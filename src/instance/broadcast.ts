@@ -16,15 +16,21 @@ export type Subscription = {
   keyId: string | null
   expiresAtMs: number | null
   cursor: number
+  /** A message of its socket is a list of events. */
+  bundled: boolean
 }
 
 export type Subscriber = Subscription & {
   live: boolean
   /** What it was sent last ended what it follows, unless a replay comes behind. */
   sawEnd?: boolean
-  send(event: Event, text: string): void
+  /** All that there is for it at the moment, at least one line. */
+  send(lines: readonly Line[]): void
   end(code: number, reason: string): void
 }
+
+/** An event, and its text, which all who see it share. */
+export type Line = { event: Event; text: string }
 
 /** An event, and whose it is. */
 type Told = { event: Event; project: string | null }
@@ -33,6 +39,7 @@ const Attachment = v.object({
   filter: v.object({ job: v.nullable(v.string()), project: v.nullable(v.string()) }),
   keyId: v.nullable(v.string()),
   expiresAtMs: v.nullable(v.number()),
+  bundled: v.optional(v.boolean(), false),
 })
 
 const NORMAL = 1000
@@ -48,6 +55,8 @@ export class Broadcast {
   /** Committed, and not yet told. */
   #untold: Told[] = []
   #toldAtMs = Number.NEGATIVE_INFINITY
+  /** How long after that nothing more is told. */
+  #pauseMs: number = LIMITS.broadcastEveryMs
   #telling: ReturnType<typeof setTimeout> | null = null
 
   constructor(state: DurableObjectState, events: EventStore, head: () => number) {
@@ -77,10 +86,10 @@ export class Broadcast {
    */
   openSocket(subscription: Subscription, ended: boolean): Response {
     const { 0: client, 1: server } = new WebSocketPair()
-    const { filter, keyId, expiresAtMs } = subscription
+    const { filter, keyId, expiresAtMs, bundled } = subscription
     if (isOfAll(filter)) {
       this.#state.acceptWebSocket(server)
-      server.serializeAttachment({ filter, keyId, expiresAtMs } satisfies v.InferInput<typeof Attachment>)
+      server.serializeAttachment({ filter, keyId, expiresAtMs, bundled } satisfies v.InferInput<typeof Attachment>)
     } else this.#acceptAwake(server)
     const heard = heardOn(this.#state, server, filter.job === null)
     const subscriber = socketSubscriber(server, subscription, false, heard)
@@ -136,14 +145,14 @@ export class Broadcast {
 
   /**
    * At once where nothing was told a moment ago; else with all that follows within that moment: what costs is the sending,
-   * more than what is sent.
+   * more than what is sent. So the more were told, the longer is the moment.
    */
   #tellSoon(now: number): void {
     if (this.#telling !== null) return
-    const waitMs = this.#toldAtMs + LIMITS.broadcastEveryMs - now
+    const waitMs = this.#toldAtMs + this.#pauseMs - now
     if (waitMs <= 0) this.#tell(now)
     // A clock that was set back holds nobody up.
-    else this.#telling = setTimeout(() => this.#tell(Date.now()), Math.min(waitMs, LIMITS.broadcastEveryMs))
+    else this.#telling = setTimeout(() => this.#tell(Date.now()), Math.min(waitMs, this.#pauseMs))
   }
 
   #tell(now: number): void {
@@ -153,19 +162,29 @@ export class Broadcast {
     const untold = this.#untold
     this.#untold = []
     this.#closeExpired(now)
+    const told = this.#linesOf(untold)
+    for (const [subscriber, lines] of told) this.#deliver(subscriber, lines)
+    this.#pauseMs = pauseAfter(told.size)
+  }
+
+  /** What each who has caught up has not heard of these. Others read what is durable from the store. */
+  #linesOf(untold: readonly Told[]): Map<Subscriber, Line[]> {
+    const told = new Map<Subscriber, Line[]>()
     for (const { event, project } of untold) {
       const seeing = this.#audience.of(event, project)
       if (seeing.length === 0) continue
-      const text = JSON.stringify(event)
+      const line = { event, text: JSON.stringify(event) }
       for (const subscriber of seeing) {
-        // One that catches up reads what is durable from the store.
         if (!subscriber.live) continue
         // Progress bears the number of the event before it: one who has just caught up may have heard more.
         if (event.type === 'job.progress' ? event.seq < subscriber.cursor : event.seq <= subscriber.cursor) continue
         subscriber.cursor = event.seq
-        this.#deliver(subscriber, event, text)
+        const lines = told.get(subscriber)
+        if (lines) lines.push(line)
+        else told.set(subscriber, [line])
       }
     }
+    return told
   }
 
   /** A revoked key sees nothing more. */
@@ -211,7 +230,7 @@ export class Broadcast {
       at: new Date().toISOString(),
       data: { after: subscriber.cursor, first },
     }
-    subscriber.send(gap, JSON.stringify(gap))
+    subscriber.send([{ event: gap, text: JSON.stringify(gap) }])
     subscriber.cursor = first - 1
   }
 
@@ -219,9 +238,8 @@ export class Broadcast {
     if (!this.#audience.has(subscriber)) return
     this.#tellGap(subscriber)
     const { events, cursor } = this.#events.after(subscriber.cursor, subscriber.filter, this.#head())
-    for (const event of events) {
-      if (!this.#deliver(subscriber, event, JSON.stringify(event))) return
-    }
+    const lines = events.map((event) => ({ event, text: JSON.stringify(event) }))
+    if (lines.length > 0 && !this.#deliver(subscriber, lines)) return
     subscriber.cursor = cursor
     if (cursor < this.#head()) {
       setTimeout(() => this.#catchUp(subscriber, ended), 0)
@@ -231,21 +249,22 @@ export class Broadcast {
     if (subscriber.sawEnd ?? ended) this.#close(subscriber, NORMAL, endOf(subscriber.filter))
   }
 
-  /** False where the subscription ended with this event. */
-  #deliver(subscriber: Subscriber, event: Event, text: string): boolean {
+  /** False where the subscription ended with one of these. */
+  #deliver(subscriber: Subscriber, lines: readonly Line[]): boolean {
+    const last = lines.findIndex(({ event }) => endsStory(subscriber, event))
     try {
-      subscriber.send(event, text)
+      subscriber.send(last === -1 ? lines : lines.slice(0, last + 1))
     } catch {
       this.#close(subscriber, TRY_LATER, 'too slow')
       return false
     }
-    if (isOfAll(subscriber.filter) || event.type === 'job.progress') return true
-    // While it catches up, a replay may stand behind a final event: the end of the story decides.
-    if (subscriber.filter.job) subscriber.sawEnd = endsJob(event.type)
-    else if (event.type === 'batch.completed') subscriber.sawEnd = true
-    if (!subscriber.sawEnd || (subscriber.filter.job && !subscriber.live)) return true
-    this.#close(subscriber, NORMAL, endOf(subscriber.filter))
-    return false
+    if (last !== -1) {
+      this.#close(subscriber, NORMAL, endOf(subscriber.filter))
+      return false
+    }
+    const { event } = lines.at(-1) ?? {}
+    if (subscriber.filter.job !== null && event) subscriber.sawEnd = endsJob(event.type)
+    return true
   }
 
   #closeExpired(now: number): void {
@@ -261,6 +280,14 @@ export class Broadcast {
     }
   }
 }
+
+/** While it catches up with a job, a replay may stand behind a final event: the end of the story decides. */
+const endsStory = ({ filter, live }: Subscriber, { type }: Event): boolean =>
+  filter.job === null ? Boolean(filter.batch) && type === 'batch.completed' : live && endsJob(type)
+
+/** The actor sends to so many in a second at most, and to nobody oftener than it is told here. */
+const pauseAfter = (told: number): number =>
+  Math.min(LIMITS.broadcastPauseMaxMs, Math.max(LIMITS.broadcastEveryMs, told * LIMITS.broadcastPerSubscriberMs))
 
 const isOfAll = (filter: EventFilter): boolean => filter.job === null && !filter.batch
 const endOf = (filter: EventFilter): string => (filter.job === null ? 'batch ended' : 'job ended')

@@ -1,5 +1,5 @@
 import { LIMITS } from '../limits.ts'
-import type { Subscriber, Subscription } from './broadcast.ts'
+import type { Line, Subscriber, Subscription } from './broadcast.ts'
 
 /**
  * One who is sent events, over either transport. `send` throws where too much is on its way to a reader that does not
@@ -23,22 +23,43 @@ export const socketSubscriber = (
 ): Subscriber => {
   let unheardBytes = 0
   let lastHeard = heard()
+  const sendText = (text: string) => {
+    unheardBytes += atMostBytes(text)
+    if (unheardBytes > LIMITS.socketUnheardBytes) {
+      const now = heard()
+      if (now === lastHeard) throw new Error('the client was not heard for too long')
+      lastHeard = now
+      unheardBytes = atMostBytes(text)
+    }
+    socket.send(text)
+  }
   return {
     ...subscription,
     live,
-    send: (_event, text) => {
-      unheardBytes += atMostBytes(text)
-      if (unheardBytes > LIMITS.socketUnheardBytes) {
-        const now = heard()
-        if (now === lastHeard) throw new Error('the client was not heard for too long')
-        lastHeard = now
-        unheardBytes = atMostBytes(text)
-      }
-      socket.send(text)
+    send: (lines) => {
+      if (subscription.bundled) for (const piece of piecesOf(lines)) sendText(listOf(piece))
+      else for (const { text } of lines) sendText(text)
     },
     end: (code, reason) => socket.close(code, reason),
   }
 }
+
+/** What may be sent in one piece. */
+const piecesOf = (lines: readonly Line[]): Line[][] => {
+  const pieces: Line[][] = []
+  let left = 0
+  for (const line of lines) {
+    if (left <= 0) {
+      pieces.push([])
+      left = LIMITS.pieceCharacters
+    }
+    pieces.at(-1)?.push(line)
+    left -= line.text.length
+  }
+  return pieces
+}
+
+const listOf = (lines: readonly Line[]): string => `[${lines.map(({ text }) => text).join(',')}]`
 
 /** A hibernating socket is heard by the platform, which answers its `ping`; one that is kept awake is listened to. */
 export const heardOn = (state: DurableObjectState, socket: WebSocket, hibernates: boolean): Heard => {
@@ -64,16 +85,22 @@ export const streamSubscriber = (
 ): Subscriber => ({
   ...subscription,
   live: false,
-  send: (event, text) => {
-    if (isFull(controller)) throw new Error('the reader is too slow')
-    const id = event.type === 'job.progress' ? '' : `id: ${event.seq}\n`
-    controller.enqueue(encoder.encode(`${id}event: ${event.type}\ndata: ${text}\n\n`))
+  send: (lines) => {
+    for (const piece of piecesOf(lines)) {
+      if (isFull(controller)) throw new Error('the reader is too slow')
+      controller.enqueue(encoder.encode(piece.map(streamText).join('')))
+    }
   },
   end: () => {
     stop()
     controller.close()
   },
 })
+
+const streamText = ({ event, text }: Line): string => {
+  const id = event.type === 'job.progress' ? '' : `id: ${event.seq}\n`
+  return `${id}event: ${event.type}\ndata: ${text}\n\n`
+}
 
 /** Nothing more fits before the reader has taken some. */
 export const isFull = ({ desiredSize }: Pick<ReadableStreamDefaultController<Uint8Array>, 'desiredSize'>): boolean =>

@@ -16,6 +16,8 @@ export type OpenEvents = {
   caller: Caller | null
   ticketDigest: string | null
   upgrade: boolean
+  /** Not said by a Worker of an older version. */
+  bundled?: boolean
 }
 
 /** The header in which the Worker hands `OpenEvents` to `fetch`, the one call that is not RPC: a socket needs it. */
@@ -38,7 +40,13 @@ export const planSubscription = (
   const head = parts.books.seq
   const cursor = Math.min(open.after ?? (open.job === null && !batch ? head : 0), head)
   return ok({
-    subscription: { filter: { job: open.job, batch: open.batch ?? null, project }, keyId, expiresAtMs, cursor },
+    subscription: {
+      filter: { job: open.job, batch: open.batch ?? null, project },
+      keyId,
+      expiresAtMs,
+      cursor,
+      bundled: open.bundled ?? false,
+    },
     ended: row === null ? batch !== null && batch.value.ended_at_ms !== null : isFinal(row.status),
   })
 }

@@ -26,8 +26,10 @@ export const measureJobs = async (targets: Target[], rounds: number, seconds: nu
   return report(targets, figures)
 }
 
+type Runs = Pick<Target, 'job' | 'unfinished' | 'pids'>
+
 /** As many jobs as take about `seconds` here: the peers differ by more than ten times. */
-export const sizeFor = async (target: Target, seconds: number): Promise<number> => {
+export const sizeFor = async (target: Runs, seconds: number): Promise<number> => {
   const trial = { perSecond: [], submitP50Ms: [], submitP99Ms: [], cpuUs: [] }
   const least = Math.round(100 * seconds)
   await runJobs(target, least, trial)
@@ -36,7 +38,7 @@ export const sizeFor = async (target: Target, seconds: number): Promise<number> 
 }
 
 /** Posts `size` jobs as fast as they are taken, and waits until the last has ended. */
-export const runJobs = async (target: Target, size: number, figures: JobFigures): Promise<void> => {
+export const runJobs = async (target: Runs, size: number, figures: JobFigures): Promise<void> => {
   const cpuBefore = cpuSeconds(target.pids)
   const startedAt = performance.now()
   const result = await load({ ...target.job, connections: CONNECTIONS, requests: size })

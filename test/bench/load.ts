@@ -6,7 +6,8 @@ import { createReader, statusOf } from './wire.ts'
 
 export type Load = {
   url: URL
-  request: Buffer
+  /** What every connection sends, or what comes next of all of them together. */
+  request: Buffer | (() => Buffer)
   connections: number
   /** Ends after so many requests or seconds, whichever is given. */
   requests?: number
@@ -27,12 +28,14 @@ export type LoadResult = {
 export const load = async (plan: Load): Promise<LoadResult> => {
   const sockets = await Promise.all(Array.from({ length: plan.connections }, () => open(plan.url)))
   const latencies: number[] = []
+  const { request } = plan
+  const nextRequest = typeof request === 'function' ? request : () => request
   const budget = { left: plan.requests ?? Number.POSITIVE_INFINITY }
   const cpuBefore = process.cpuUsage()
   const startedAt = performance.now()
   const endAt = plan.seconds === undefined ? Number.POSITIVE_INFINITY : startedAt + plan.seconds * 1000
   try {
-    await Promise.all(sockets.map((socket) => drive(socket, plan.request, budget, endAt, latencies)))
+    await Promise.all(sockets.map((socket) => drive(socket, nextRequest, budget, endAt, latencies)))
   } finally {
     for (const socket of sockets) socket.destroy()
   }
@@ -56,7 +59,7 @@ const open = (url: URL): Promise<Socket> =>
 
 const drive = (
   socket: Socket,
-  request: Buffer,
+  nextRequest: () => Buffer,
   budget: { left: number },
   endAt: number,
   latencies: number[],
@@ -68,7 +71,7 @@ const drive = (
       if (budget.left <= 0 || now >= endAt) return resolve()
       budget.left -= 1
       sentAt = now
-      socket.write(request)
+      socket.write(nextRequest())
     }
     const read = createReader(({ head, body }) => {
       latencies.push(performance.now() - sentAt)

@@ -7,11 +7,11 @@ import { addTenant, type Product, rootClient, startProduct, startProductPlain, t
 import type { Section } from './section.ts'
 import { median, number, ratioByRound, table, withSpread } from './statistics.ts'
 import { createReader, statusOf, writeRequest } from './wire.ts'
-import { CONCURRENCY, type Target, type World } from './world.ts'
+import { CONCURRENCY, type World } from './world.ts'
 
 /**
- * What subscribers and status reads take from the scheduler: the same jobs with and without them, in turns. Two hundred
- * applications each watch their own project, of which one is at work; or all two hundred are sent everything.
+ * What subscribers and status reads take from the scheduler: the same jobs with and without them, in turns. The jobs are of
+ * two hundred projects by turns, and two hundred applications each watch their own; or all two hundred are sent everything.
  */
 
 const SUBSCRIBERS = 200
@@ -19,10 +19,11 @@ const READS_PER_SECOND = 100
 /** Where two hundred are sent everything, so many times fewer jobs take about as long. */
 const SLOWER = 5
 
-type Case = { name: string; watch: 'nothing' | 'projects' | 'everything'; reads: number }
+type Case = { name: string; watch: 'nothing' | 'projects' | 'everything'; bundled?: boolean; reads: number }
 
 const NOBODY: Case = { name: 'nobody watches', watch: 'nothing', reads: 0 }
 const EVERYTHING: Case = { name: `${SUBSCRIBERS} subscribers of everything`, watch: 'everything', reads: 0 }
+const BUNDLED: Case = { ...EVERYTHING, name: `${EVERYTHING.name}, bundled`, bundled: true }
 const CASES: Case[] = [
   NOBODY,
   { name: `${READS_PER_SECOND} reads a second`, watch: 'nothing', reads: READS_PER_SECOND },
@@ -53,7 +54,7 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
     const { size, run } = await watched(product, (await world.provider()).url, seconds)
     const figures = await takeTurns(CASES, rounds, run)
     // What hundreds of thousands of messages leave behind to be cleaned up would be charged to whoever comes next.
-    const flooded = await takeTurns([NOBODY, EVERYTHING], Math.ceil(rounds / 2), run)
+    const flooded = await takeTurns([NOBODY, EVERYTHING, BUNDLED], Math.ceil(rounds / 2), run)
     const rowOf = ({ name }: Case, own: Round[], alone: Round[]) => {
       const [perSecond, unwatched] = [own.map((round) => round.perSecond), alone.map((round) => round.perSecond)]
       const cpuUs = number(median(own.map((round) => round.cpuUs)))
@@ -62,11 +63,12 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
       return [`${name}, on ${on}`, withSpread(perSecond), cpuUs, received, reads, ratioByRound(perSecond, unwatched)]
     }
     rows.push(...CASES.map((item) => rowOf(item, figures(item), figures(NOBODY))))
-    rows.push(rowOf(EVERYTHING, flooded(EVERYTHING), flooded(NOBODY)))
-    notes.push(`on ${on} ${size} jobs of one project in each round`)
+    rows.push(...[EVERYTHING, BUNDLED].map((item) => rowOf(item, flooded(item), flooded(NOBODY))))
+    notes.push(`on ${on} ${size} jobs in each round, of ${SUBSCRIBERS} projects by turns`)
     data[on] = {
       ...Object.fromEntries(CASES.map((item) => [item.name, figures(item)])),
       [EVERYTHING.name]: flooded(EVERYTHING),
+      [BUNDLED.name]: flooded(BUNDLED),
     }
   }
   return {
@@ -86,13 +88,15 @@ const watched = async (product: Product, providerUrl: string, seconds: number) =
   const projects = await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, i) => projectKey(product, owner.id, i)))
   const tenant = tenantOf(product, owner.id, 'text', projects[0] ?? '')
   const keysOf = { nothing: [], projects, everything: projects.map(() => owner.key) }
-  const job = { url: product.url, request: tenant.submit }
+  const submits = projects.map((key) => tenantOf(product, owner.id, 'text', key).submit)
+  let sent = 0
+  const job = { url: product.url, request: () => submits[sent++ % SUBSCRIBERS] ?? tenant.submit }
   const unfinished = async () => tenant.unfinished()
-  const size = await sizeFor({ job, unfinished, pids: product.pids } as Target, seconds)
+  const size = await sizeFor({ job, unfinished, pids: product.pids }, seconds)
   const known = await tenant.submitOne()
-  const run = async ({ watch, reads }: Case): Promise<Round> => {
+  const run = async ({ watch, bundled = false, reads }: Case): Promise<Round> => {
     const jobs = watch === 'everything' ? Math.ceil(size / SLOWER) : size
-    const watchers = await Promise.all(keysOf[watch].map((key) => subscribe(product.url, owner.id, key)))
+    const watchers = await Promise.all(keysOf[watch].map((key) => subscribe(product.url, owner.id, key, bundled)))
     const reader = await startReads(product.url, tenant.read(known), reads)
     const cpuBefore = cpuSeconds(product.pids)
     const startedAt = performance.now()
@@ -147,11 +151,11 @@ const projectKey = async (product: Product, instance: string, i: number): Promis
 type Watcher = { bytes: () => number; close: () => void }
 
 /** A WebSocket that counts what it is sent and looks at nothing: two hundred real clients would need a machine of their own. */
-const subscribe = (url: URL, instance: string, key: string): Promise<Watcher> =>
+const subscribe = (url: URL, instance: string, key: string, bundled: boolean): Promise<Watcher> =>
   new Promise((resolve, reject) => {
     const socket: Socket = connect({ host: url.hostname, port: Number(url.port) })
     let received = 0
-    const request = writeRequest('GET', new URL(`/v1/instances/${instance}/events`, url), {
+    const request = writeRequest('GET', new URL(`/v1/instances/${instance}/events?bundled=${bundled}`, url), {
       authorization: `Bearer ${key}`,
       connection: 'Upgrade',
       upgrade: 'websocket',

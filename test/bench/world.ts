@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Bare, startBareMiniflare, startBarePlain } from './bare.ts'
+import type { Load } from './load.ts'
 import { startPeerApp } from './peer-app.ts'
 import { addTenant, allSucceeded, type Product, startProduct, startProductPlain, type Tenant } from './product.ts'
 import { type BenchProvider, CHAT, startProvider, TEXT_PATH } from './provider.ts'
@@ -22,7 +23,7 @@ export type Target = {
   /** Durable submits that nothing works on: a name and the request, more than one where there are ways to do it. */
   submits: { name: string; url: URL; request: Buffer }[]
   /** Submit of a job that runs to its end. */
-  job: { url: URL; request: Buffer }
+  job: Pick<Load, 'url' | 'request'>
   unfinished: () => Promise<number>
   /** Throws when a job ended otherwise than it should. */
   verify: () => void

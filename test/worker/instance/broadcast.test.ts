@@ -29,7 +29,13 @@ const openBroadcast = () => {
     broadcast.progress({ id: job, project: null, batch: null }, Date.now(), { progress: 0.5 })
   const listen = (after: number) => {
     const heard: [string, number][] = []
-    const subscription = { filter: { job: null, project: null }, keyId: null, expiresAtMs: null, cursor: after }
+    const subscription = {
+      filter: { job: null, project: null },
+      keyId: null,
+      expiresAtMs: null,
+      cursor: after,
+      bundled: false,
+    }
     const reader = broadcast.openStream(subscription, false).body?.getReader()
     const read = async (): Promise<void> => {
       const piece = await reader?.read()
@@ -66,6 +72,25 @@ describe('subscribers', () => {
     ])
   })
 
+  test.each([
+    [3, LIMITS.broadcastEveryMs],
+    [50, 50 * LIMITS.broadcastPerSubscriberMs],
+    [200, LIMITS.broadcastPauseMaxMs],
+  ])('are told the less often the more they are: %i every %i ms', async (count, everyMs) => {
+    const { tell, listen } = openBroadcast()
+    const all = Array.from({ length: count }, () => listen(0))
+    const heard = () => all.map(({ length }) => length)
+    tell('job.queued')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(new Set(heard())).toEqual(new Set([1]))
+    tell('job.started')
+    await vi.advanceTimersByTimeAsync(everyMs - 1)
+    expect(new Set(heard())).toEqual(new Set([1]))
+    tell('job.succeeded')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(new Set(heard())).toEqual(new Set([3]))
+  })
+
   test('who joins in between hears no progress from before what it was told', async () => {
     const { tell, progress, listen } = openBroadcast()
     const early = listen(0)
@@ -96,7 +121,7 @@ describe('subscribers', () => {
   test('one whose end cannot be told keeps nothing from the others', async () => {
     const { broadcast, tell, listen } = openBroadcast()
     const gone = broadcast.openStream(
-      { filter: { job: 'a', project: null }, keyId: null, expiresAtMs: NOW + 5, cursor: 0 },
+      { filter: { job: 'a', project: null }, keyId: null, expiresAtMs: NOW + 5, cursor: 0, bundled: false },
       false,
     )
     await gone.body?.cancel()

@@ -30,6 +30,8 @@ afterEach(async () => {
   for (const subscriber of open.splice(0)) await subscriber.close()
 })
 
+const bundled = (path: string) => `${path}${path.includes('?') ? '&' : '?'}bundled=true`
+
 const runJobs = async (count: number) => {
   const jobs = await Promise.all(Array.from({ length: count }, () => site.begin()))
   return Promise.all(jobs.map(({ id }) => site.ended(id)))
@@ -39,6 +41,7 @@ const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 
 
 describe.each([
   ['a WebSocket', (path: string) => socket(path)],
+  ['a WebSocket of lists', (path: string) => socket(bundled(path))],
   ['server-sent events', (path: string) => stream(path)],
 ] as const)('over %s', (_name, subscribe) => {
   test('without `after` only what happens from now on is told', async () => {
@@ -180,6 +183,29 @@ describe('a WebSocket', () => {
     await eventually('the rest', () => durable(whole.events).length >= 9)
     expect(seqs(whole.events)).toEqual(upTo(9))
     expect(whole.closed).toBeNull()
+  })
+
+  test('sends a list of what there is at the moment where it was asked to, also after hibernation', async () => {
+    await runJobs(3)
+    const subscriber = await socket(bundled('/events?after=0'))
+    await subscriber.until(9)
+    expect(subscriber.lists).toEqual([9])
+    await evictDurableObject(instanceStub('prod'), { webSockets: 'hibernate' })
+    await runJobs(1)
+    await eventually('the rest', () => durable(subscriber.events).length >= 12)
+    expect(seqs(subscriber.events)).toEqual(upTo(12))
+    expect(subscriber.lists.reduce((sum, length) => sum + length)).toBe(subscriber.events.length)
+    const plain = await socket('/events?after=0&bundled=false')
+    await plain.until(12)
+    expect(plain.lists).toEqual([])
+  })
+
+  test('that is asked for lists in other words is refused', async () => {
+    const answer = await send('GET', `${site.base}/events?bundled=1`, {
+      key: site.key,
+      headers: { upgrade: 'websocket' },
+    })
+    expect([answer.status, answer.body]).toMatchObject([400, { error: { param: 'bundled' } }])
   })
 
   test('is still closed with its key after hibernation', async () => {

@@ -7,7 +7,7 @@ import { instanceStub, openSite, type Site } from '../support/client.ts'
 import { openSocket, openStream } from '../support/streams.ts'
 
 const EVENT_BYTES = 64 * 1024
-const subscription = { filter: { job: null, project: null }, keyId: null, expiresAtMs: null, cursor: 0 }
+const subscription = { filter: { job: null, project: null }, keyId: null, expiresAtMs: null, cursor: 0, bundled: false }
 const event: Event = { seq: 1, type: 'job.queued', job: 'job_1', at: '2026-11-21T00:00:00.000Z', data: {} }
 
 /** A story too long to be sent in one go. */
@@ -58,15 +58,27 @@ describe('a socket', () => {
     const sends = (5 * LIMITS.socketUnheardBytes) / text.length
     for (let sent = 0; sent < sends; sent += 1) {
       if (sent % 10 === 0) heard += 1
-      subscriber.send(event, text)
+      subscriber.send([{ event, text }])
     }
     expect(socket.send).toHaveBeenCalledTimes(sends)
     // From here on it says nothing more.
     const all = () => {
-      for (;;) subscriber.send(event, text)
+      for (;;) subscriber.send([{ event, text }])
     }
     expect(all).toThrow('not heard')
     expect(socket.send.mock.calls.length - sends).toBeLessThan((2 * LIMITS.socketUnheardBytes) / text.length)
+  })
+
+  test('that is sent lists is sent none much larger than a client can parse at once', () => {
+    const send = vi.fn<(text: string) => void>()
+    const lists = socketSubscriber({ send, close: vi.fn() }, { ...subscription, bundled: true }, true, () => null)
+    const text = JSON.stringify('x'.repeat(EVENT_BYTES))
+    const lines = Array.from({ length: 20 }, () => ({ event, text }))
+    lists.send(lines)
+    const sent = send.mock.calls.map(([list]) => list)
+    expect(sent.flatMap((list) => JSON.parse(list) as unknown[])).toHaveLength(lines.length)
+    for (const list of sent) expect(list.length).toBeLessThan(LIMITS.pieceCharacters + 2 * text.length)
+    expect(sent.length).toBeLessThan(lines.length)
   })
 
   test('is measured in bytes, not in characters', () => {
@@ -74,7 +86,7 @@ describe('a socket', () => {
     const subscriber = socketSubscriber({ send, close: vi.fn() }, subscription, true, () => null)
     const text = '€'.repeat(1024 * 1024)
     const all = () => {
-      for (;;) subscriber.send(event, text)
+      for (;;) subscriber.send([{ event, text }])
     }
     expect(all).toThrow('not heard')
     expect(send).toHaveBeenCalledTimes(Math.floor(LIMITS.socketUnheardBytes / (3 * text.length)))
@@ -96,7 +108,7 @@ describe('a stream', () => {
       }
       const subscriber = streamSubscriber(controller, new TextEncoder(), subscription, vi.fn())
       const all = () => {
-        for (;;) subscriber.send(event, 'x'.repeat(size))
+        for (;;) subscriber.send([{ event, text: 'x'.repeat(size) }])
       }
       expect(all).toThrow('too slow')
       expect(isFull(controller)).toBe(true)

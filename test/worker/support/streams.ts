@@ -13,7 +13,8 @@ export type Subscriber = {
   close(): Promise<void>
 }
 
-export type Socket = Subscriber & { texts: string[]; say(text: string): void }
+/** `texts` are messages that are no events; `lists` the lengths of those that are a list of events. */
+export type Socket = Subscriber & { texts: string[]; lists: number[]; say(text: string): void }
 
 export const openSocket = async (path: string, options: SendOptions): Promise<Socket> => {
   const response = await fetchWorker('GET', path, { ...options, headers: { upgrade: 'websocket', ...options.headers } })
@@ -21,9 +22,11 @@ export const openSocket = async (path: string, options: SendOptions): Promise<So
   if (!socket) throw new Error(`no socket: ${response.status} ${await response.text()}`)
   const events: Event[] = []
   const texts: string[] = []
+  const lists: number[] = []
   const opened: Socket = {
     events,
     texts,
+    lists,
     closed: null,
     say: (text) => socket.send(text),
     ...waiting(events, () => opened.closed),
@@ -31,9 +34,15 @@ export const openSocket = async (path: string, options: SendOptions): Promise<So
       if (opened.closed === null) socket.close(1000, 'done')
     },
   }
+  const listed = (list: Event[]): Event[] => {
+    lists.push(list.length)
+    return list
+  }
   socket.addEventListener('message', ({ data }) => {
-    if (typeof data === 'string' && data.startsWith('{')) events.push(JSON.parse(data) as Event)
-    else texts.push(String(data))
+    const text = String(data)
+    if (text.startsWith('{')) events.push(JSON.parse(text) as Event)
+    else if (text.startsWith('[')) events.push(...listed(JSON.parse(text) as Event[]))
+    else texts.push(text)
   })
   socket.addEventListener('close', ({ code, reason }) => {
     opened.closed = { code, reason }
