@@ -33,10 +33,11 @@ type Actor = { abort: AbortController; assignment: Assignment; over: Promise<voi
 export class Lane extends DurableObject<Env> implements LaneRpc {
   readonly #store: LaneStore
   readonly #vault: Vault
-  readonly #outbox: Outbox
+  #outbox: Outbox
   readonly #checking = new Turnstile(LIMITS.checksPerLane)
   readonly #actors = new Map<string, Actor>()
   readonly #instance: string
+  readonly #number: number
   readonly #bornAtMs = Date.now()
   /** Attempts that wait for their provider, and when it is to be asked: the part of the database that the alarm needs. */
   readonly #parked = new Map<string, number>()
@@ -57,6 +58,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     migrate(state.storage.sql, state.storage, LANE_MIGRATIONS, Date.now())
     const [instance = '', number = '0'] = (state.id.name ?? '').split('/')
     this.#instance = instance
+    this.#number = Number(number)
     this.#store = new LaneStore(state.storage.sql)
     this.#vault = createVault(env.MASTER_KEY)
     this.#alarm = new AlarmClock((atMs) => void state.storage.setAlarm(atMs))
@@ -64,12 +66,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       this.#kept.add(refText(kept.assignment))
       this.#parked.set(refText(kept.assignment), kept.dueAtMs)
     }
-    this.#outbox = new Outbox(
-      Number(number),
-      () => env.INSTANCE.getByName(instance),
-      this.#bornAtMs,
-      (sent, reply) => this.#onReply(sent, reply),
-    )
+    this.#outbox = this.#openOutbox()
   }
 
   async assign(assignments: Assignment[]): Promise<void> {
@@ -114,6 +111,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   async destroy(): Promise<void> {
     const actors = [...this.#actors.values()]
     for (const actor of actors) actor.abort.abort()
+    // Work that comes with the answer to a report is of an instance that is no more.
+    this.#outbox = this.#openOutbox()
     // One may be writing to the bucket, which is emptied next. What hangs must not keep an instance from going.
     const { promise: late, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, LIMITS.leaseMs)
@@ -254,6 +253,18 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   #tell(actor: Actor, report: Report): void {
     if (!actor.abort.signal.aborted) this.ctx.waitUntil(this.#outbox.post(report))
+  }
+
+  #openOutbox(): Outbox {
+    const outbox: Outbox = new Outbox(
+      this.#number,
+      () => this.env.INSTANCE.getByName(this.#instance),
+      this.#bornAtMs,
+      (sent, reply) => {
+        if (outbox === this.#outbox) this.#onReply(sent, reply)
+      },
+    )
+    return outbox
   }
 
   #onReply(sent: Report[], reply: ReportReply): void {

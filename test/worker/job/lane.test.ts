@@ -2,8 +2,8 @@ import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runI
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { JobRequest } from '../../../src/contract/job.ts'
-import { type Caller, type Report, toWire } from '../../../src/contract/rpc.ts'
-import type { Instance } from '../../../src/instance/instance.ts'
+import { type Caller, fromWire, type Report, toWire } from '../../../src/contract/rpc.ts'
+import { Instance } from '../../../src/instance/instance.ts'
 import { Lane } from '../../../src/job/lane.ts'
 import {
   instanceStub,
@@ -385,6 +385,28 @@ describe('work on its way to a lane while its instance is deleted', () => {
     provider.release('generate')
     await pause(200)
     expect([provider.open.generate, await objects()]).toEqual([0, []])
+  })
+
+  test('does not begin where it comes with the answer to a report, behind the end of the instance', async () => {
+    const { report } = Instance.prototype
+    let isHeld = false
+    let isLetOn = false
+    vi.spyOn(Instance.prototype, 'report').mockImplementation(async function (this: Instance, ...given) {
+      const reply = await report.apply(this, given)
+      if (fromWire(reply).assign.length === 0) return reply
+      isHeld = true
+      while (!isLetOn) await pause(2)
+      return reply
+    })
+    await site.send('PUT', '/providers/ideogram', { json: { limits: { concurrency: 1 } } })
+    await site.begin()
+    const { id } = await site.begin()
+    await eventually('the answer brings the next job', () => isHeld)
+    const called = provider.calls.generate
+    expect((await send('DELETE', site.base, { key: ROOT_KEY })).status).toBe(204)
+    isLetOn = true
+    await pause(200)
+    expect([provider.calls.generate - called, await driven([id]), await objects()]).toEqual([0, [], []])
   })
 
   test('does not set out where it was submitted in the moment of the deletion', async () => {
