@@ -189,6 +189,10 @@ export const LIMITS = {
   /** Least share of a configured limit that a provider's "too fast" can narrow it to; the step back up per success. */
   adaptiveShareMin: 0.1,
   adaptiveStep: 0.02,
+  /** Models that were slowed by themselves, each with one credential or with all: a row and some hundred bytes each. */
+  pacesRemembered: 1_000,
+  /** Of them in `RateLimit`, those with the least left: some hundred bytes of headers each. */
+  pacesInHeaders: 8,
   /** "Too fast" answers within this time count as one. */
   adaptiveQuietMs: 1_000,
   projectWeightMax: 1_000,

@@ -153,6 +153,24 @@ const BreakerView = v.object({
   until: v.nullable(v.string()),
 })
 
+/** A model that is narrower than its provider, where the provider counts by model. */
+const NarrowedModel = v.object({
+  /** `provider/model`, as jobs name it. */
+  model: v.string(),
+  /** With which credential; null: with all. */
+  credential: v.nullable(v.string()),
+  /** As in `queue.limit` of a job that waits for it. */
+  limit: v.string(),
+  /** Of the tightest limits that are configured for its calls. */
+  share: v.number(),
+  running: v.number(),
+  /** What is in force; null without such a limit. */
+  concurrency: v.nullable(v.number()),
+  requests_per_minute: v.nullable(v.number()),
+  tokens_per_minute: v.nullable(v.number()),
+  next_request_at: v.nullable(v.string()),
+})
+
 export const ProviderView = v.object({
   id: v.string(),
   object: v.literal('provider'),
@@ -169,7 +187,12 @@ export const ProviderView = v.object({
   live: v.object({ running: v.number(), queued: v.number(), next_request_at: v.nullable(v.string()) }),
   breaker: BreakerView,
   /** How much of the configured limits is in force: narrowed by "too fast", widened by success. */
-  adaptive: v.object({ share: v.number(), concurrency: v.number(), requests_per_minute: v.nullable(v.number()) }),
+  adaptive: v.object({
+    share: v.number(),
+    concurrency: v.number(),
+    requests_per_minute: v.nullable(v.number()),
+    models: v.array(NarrowedModel),
+  }),
   /** This instance's own attempts: the last of each model. */
   health: v.record(
     v.string(),

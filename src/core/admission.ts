@@ -66,6 +66,12 @@ export const readyAt = ({ rules, load }: Limiter, tokens: number, now: number): 
 export const slotsOf = ({ rules, load }: Limiter): number =>
   rules.concurrency === null ? Number.POSITIVE_INFINITY : inForce(rules.concurrency, load.adaptive)
 
+/** A rate as narrowed; null without one. */
+export const limitInForce = ({ rules, load }: Limiter, id: LimiterRate['id']): number | null => {
+  const rate = rules.rates.find((rate) => rate.id === id)
+  return rate ? inForce(rate.limit, load.adaptive) : null
+}
+
 /** What is left of a limiter, 0…1: how full its emptiest bucket is, times the share of the limits that is in force. */
 export const shareLeft = ({ rules, load }: Limiter, now: number): number =>
   load.adaptive.share *

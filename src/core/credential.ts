@@ -1,11 +1,21 @@
 import { admit, type Limiter, shareLeft } from './admission.ts'
 
-/** A credential that could be used now, as far as breakers go: its share of the calls, and what stands before a call of it. */
-export type Contender = { weight: number; limiter: Limiter }
+/**
+ * A credential that could be used now, as far as breakers go: its share of the calls, and what stands before a call of it.
+ * `pace` is of the call's model with it, where that was learned.
+ */
+export type Contender = { weight: number; limiter: Limiter; pace?: Limiter | null }
 
 export type Choice<T> =
   | { chosen: T }
-  | { chosen: null; waitingFor: 'concurrency' | 'provider_rate'; limit: string; untilMs: number | null }
+  | {
+      chosen: null
+      waitingFor: 'concurrency' | 'provider_rate'
+      limit: string
+      untilMs: number | null
+      /** One of them is short of the model's pace only: calls of other models may have room. */
+      ofModel: boolean
+    }
 
 /** Whoever has room stays in the draw, however empty its bucket is. */
 const LEAST_SHARE = 1 / 1024
@@ -23,18 +33,24 @@ export const chooseCredential = <T extends Contender>(
 ): Choice<T> | null => {
   const open: { item: T; weight: number }[] = []
   let first: (Choice<T> & { chosen: null }) | null = null
+  let ofModel = false
   for (const item of items) {
     if (item.weight <= 0) continue
-    const admission = admit([item.limiter], tokens, now)
+    const limiters = item.pace ? [item.limiter, item.pace] : [item.limiter]
+    const admission = admit(limiters, tokens, now)
     if (admission.admitted) {
-      open.push({ item, weight: item.weight * Math.max(LEAST_SHARE, shareLeft(item.limiter, now)) })
-    } else if (first === null || isSooner(admission.untilMs, first.untilMs)) {
+      const left = Math.min(...limiters.map((limiter) => shareLeft(limiter, now)))
+      open.push({ item, weight: item.weight * Math.max(LEAST_SHARE, left) })
+      continue
+    }
+    ofModel ||= admission.limit !== item.limiter.name
+    if (first === null || isSooner(admission.untilMs, first.untilMs)) {
       const { waitingFor, limit, untilMs } = admission
-      first = { chosen: null, waitingFor, limit, untilMs }
+      first = { chosen: null, waitingFor, limit, untilMs, ofModel: false }
     }
   }
   const picked = pickByWeight(open, random)
-  return picked ? { chosen: picked.item } : first
+  return picked ? { chosen: picked.item } : first && { ...first, ofModel }
 }
 
 /** A time that nobody knows comes after every other. */

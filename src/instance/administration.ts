@@ -20,7 +20,7 @@ import type { Credentials } from './credentials.ts'
 import { type Deployment, reachOf } from './provider-reach.ts'
 import { SEALED_WITH } from './sealing.ts'
 import { hintOf, type Sealed } from './vault.ts'
-import { breakerView, credentialView, isoTime, keyView } from './views.ts'
+import { breakerView, credentialView, isoTime, keyView, narrowedModels } from './views.ts'
 
 /** Keys, providers and credentials of the instance: what the books and the access list are made from. Runs in a transaction. */
 export class Administration {
@@ -121,6 +121,7 @@ export class Administration {
         share,
         concurrency: slotsOf(limiter),
         requests_per_minute: perMinute === null ? null : inForce(perMinute, limiter.load.adaptive),
+        models: narrowedModels(this.#books, id, now),
       },
       health: this.#health(id),
       credentials: setup.credentials.length,

@@ -105,7 +105,7 @@ export class AttemptNews {
   #correctTokens(row: JobRow, credential: string | null, usage: Usage): void {
     const { books, admin, ambient } = this.#desk
     const surplus = usage.inputTokens + usage.outputTokens - row.tokens
-    const own = credential === null ? [] : [books.credentialLimiter(row.provider, credential)]
+    const own = credential === null ? [] : books.placesOf({ provider: row.provider, model: row.model, credential })
     for (const limiter of [...books.limiters(row.model), ...own]) {
       const load =
         surplus < 0
@@ -186,7 +186,7 @@ export class AttemptNews {
         otherCredential: usableCredentials(books, row.provider, now).usable.some((item) => !isStandIn(item)),
         secretReplaced: own?.enabled === true && last !== undefined && last.secret < own.secret,
         // What goes on from a checkpoint belongs to its own account.
-        roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row.tokens, now),
+        roomElsewhere: resume === null && own !== null && hasRoomBeside(books, own, row, now),
         final: final ?? false,
       },
       resume,

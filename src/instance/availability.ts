@@ -44,53 +44,71 @@ export const inService = (books: Books, provider: string): CredentialRow[] => {
 }
 
 type Picked =
-  | { credential: CredentialRow; limiter: Limiter }
+  | { credential: CredentialRow; limiters: Limiter[] }
   | {
       credential: null
       waitingFor: 'breaker' | 'concurrency' | 'provider_rate'
       limit: string
       untilMs: number | null
+      /** Calls of other models may have room where this one has none. */
+      ofModel: boolean
     }
 
-/** The credential for a call that counts `tokens`, or what the first that could serve it waits for. `random` is 0…1. */
-export const pickCredential = (books: Books, provider: string, tokens: number, now: number, random: number): Picked => {
+/** The model of a call, and what it counts against limits in tokens. */
+type CallOf = { model: string; tokens: number }
+
+/** The credential for a call, or what the first that could serve it waits for. `random` is 0…1. */
+export const pickCredential = (books: Books, call: CallOf, now: number, random: number): Picked => {
+  const provider = providerOf(call.model)
   const { usable, nextMs } = usableCredentials(books, provider, now)
-  const choice = chooseCredential(contenders(books, usable), tokens, now, random)
-  if (choice?.chosen) return { credential: choice.chosen.row, limiter: choice.chosen.limiter }
-  if (!choice)
-    return { credential: null, waitingFor: 'breaker', limit: `${books.limiter(provider)}:credential`, untilMs: nextMs }
-  const { waitingFor, limit, untilMs } = choice
-  return { credential: null, waitingFor, limit, untilMs: earliest(untilMs, nextMs) }
+  const choice = chooseCredential(contenders(books, call.model, usable), call.tokens, now, random)
+  if (choice?.chosen) return { credential: choice.chosen.row, limiters: limitersOf(choice.chosen) }
+  if (!choice) {
+    const limit = `${books.limiter(provider)}:credential`
+    return { credential: null, waitingFor: 'breaker', limit, untilMs: nextMs, ofModel: false }
+  }
+  const { waitingFor, limit, untilMs, ofModel } = choice
+  return { credential: null, waitingFor, limit, untilMs: earliest(untilMs, nextMs), ofModel }
 }
 
 /** The one credential that a call must be made with, once it has room: what it began belongs to its account. */
-export const pickOwner = (books: Books, row: CredentialRow, tokens: number, now: number): Picked => {
-  const limiter = books.credentialLimiter(row.provider, row.name)
-  const choice = chooseCredential([{ weight: 1, limiter }], tokens, now, 0)
-  if (!choice || choice.chosen) return { credential: row, limiter }
-  const { waitingFor, limit, untilMs } = choice
-  return { credential: null, waitingFor, limit, untilMs }
+export const pickOwner = (books: Books, row: CredentialRow, { model, tokens }: CallOf, now: number): Picked => {
+  const owners = contenders(books, model, [row]).map((owner) => ({ ...owner, weight: 1 }))
+  const choice = chooseCredential(owners, tokens, now, 0)
+  if (!choice || choice.chosen) return { credential: row, limiters: owners.flatMap(limitersOf) }
+  const { waitingFor, limit, untilMs, ofModel } = choice
+  return { credential: null, waitingFor, limit, untilMs, ofModel }
 }
 
 /** Whether a credential that was told to be silent has another beside it that could take a call now. */
-export const hasRoomBeside = (books: Books, { provider, name }: CredentialRow, tokens: number, now: number): boolean =>
-  books.credentialLimiter(provider, name).load.blockedUntilMs > now &&
-  pickCredential(books, provider, tokens, now, 0).credential !== null
+export const hasRoomBeside = (books: Books, row: CredentialRow, call: CallOf, now: number): boolean =>
+  contenders(books, call.model, [row])
+    .flatMap(limitersOf)
+    .some(({ load }) => load.blockedUntilMs > now) && pickCredential(books, call, now, 0).credential !== null
 
-const contenders = (books: Books, rows: readonly CredentialRow[]) =>
-  rows.map((row) => ({ row, weight: row.weight, limiter: books.credentialLimiter(row.provider, row.name) }))
+type Contending = { row: CredentialRow; weight: number; limiter: Limiter; pace: Limiter | null }
+
+const contenders = (books: Books, model: string, rows: readonly CredentialRow[]): Contending[] =>
+  rows.map((row) => ({
+    row,
+    weight: row.weight,
+    limiter: books.credentialLimiter(row.provider, row.name),
+    pace: books.paces.find(model, row.name),
+  }))
+
+const limitersOf = ({ limiter, pace }: Contending): Limiter[] => (pace ? [limiter, pace] : [limiter])
 
 /** What the usable credentials let through together: calls at once, and the time between two of them in ms. */
 export const credentialRoom = (
   books: Books,
-  provider: string,
-  tokens: number,
+  { model, tokens }: CallOf,
   now: number,
 ): { slots: number; intervalMs: number } => {
-  const limiters = contenders(books, usableCredentials(books, provider, now).usable).map(({ limiter }) => limiter)
-  if (limiters.length === 0) return { slots: Number.POSITIVE_INFINITY, intervalMs: 0 }
-  const perMs = limiters.reduce((sum, limiter) => sum + 1 / paceOf(limiter, tokens), 0)
-  return { slots: limiters.reduce((sum, limiter) => sum + slotsOf(limiter), 0), intervalMs: 1 / perMs }
+  const { usable } = usableCredentials(books, providerOf(model), now)
+  if (usable.length === 0) return { slots: Number.POSITIVE_INFINITY, intervalMs: 0 }
+  const rooms = contenders(books, model, usable).map(limitersOf)
+  const perMs = rooms.reduce((sum, limiters) => sum + 1 / Math.max(...limiters.map((item) => paceOf(item, tokens))), 0)
+  return { slots: rooms.reduce((sum, limiters) => sum + Math.min(...limiters.map(slotsOf)), 0), intervalMs: 1 / perMs }
 }
 
 /** When a provider could be called as far as breakers and credentials go: null where it is off or has none that will ever do. */
@@ -105,14 +123,18 @@ export const providerReadyAt = (books: Books, provider: string, now: number): nu
 
 /** When a model could be called, limits included. */
 export const modelReadyAt = (books: Books, name: string, tokens: number, now: number): number | null => {
-  const provider = name.split('/')[0] ?? ''
+  const provider = providerOf(name)
   const providerAt = providerReadyAt(books, provider, now)
   if (providerAt === null) return null
   const { usable } = usableCredentials(books, provider, now)
-  const rooms = contenders(books, usable).map(({ limiter }) => readyAt(limiter, tokens, now))
+  const rooms = contenders(books, name, usable).map((contender) =>
+    Math.max(...limitersOf(contender).map((limiter) => readyAt(limiter, tokens, now))),
+  )
   const credentialAt = rooms.length > 0 ? Math.min(...rooms) : now
   return Math.max(providerAt, credentialAt, ...books.limiters(name).map((limiter) => readyAt(limiter, tokens, now)))
 }
+
+const providerOf = (model: string): string => model.split('/')[0] ?? ''
 
 const PROBE_MS = 5_000
 

@@ -8,12 +8,14 @@ import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
+import type { CountsBy } from '../providers/provider.ts'
 import { routedBaseUrl } from '../providers/routes.ts'
 import { UPSTREAMS } from '../providers/upstreams.ts'
 import type { AdminStore } from './admin-store.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
+import { ModelPaces, type Pace, type PaceOf } from './model-paces.ts'
 import type { PriceBook } from './price-book.ts'
 import { QueueCounts } from './queue-counts.ts'
 import { standInFor } from './stand-in.ts'
@@ -28,6 +30,7 @@ export type ProviderSetup = {
   baseUrl: string
   route: Route | null
   limits: ProviderLimits
+  countsBy: CountsBy
   models: Record<string, { limits: ProviderLimits }>
   timeoutMs: number
   credentials: CredentialRow[]
@@ -59,13 +62,14 @@ export class Books {
   readonly usage = new UsageMirror()
   readonly tokenCharges = new TokenCharges()
   readonly queues = new QueueCounts()
+  readonly paces: ModelPaces
   readonly #rules = new Map<string, LimiterRules>()
   /** Of a model, what stands before its calls. */
   readonly #before = new Map<string, { name: string; rules: LimiterRules }[]>()
   readonly #loads = new Map<string, LimiterLoad>()
   readonly #orders = new Map<string, QueueOrder>()
-  /** The credential's limiter that each running job holds a place of. */
-  readonly #held = new Map<string, string>()
+  /** Whose places each running job holds: a credential's, and of its model with it. */
+  readonly #held = new Map<string, PaceOf & { credential: string }>()
   /** Per `provider status`, jobs that have not ended. */
   readonly #live = new Map<string, number>()
   readonly #instance: string
@@ -74,6 +78,7 @@ export class Books {
   constructor(instance: string, prices: PriceBook) {
     this.#instance = instance
     this.prices = prices
+    this.paces = new ModelPaces(this)
   }
 
   reload(jobs: JobStore, events: EventStore, admin: AdminStore): void {
@@ -89,6 +94,7 @@ export class Books {
       this.usage,
       this.tokenCharges,
       this.queues,
+      this.paces,
     ]
     for (const mirror of mirrors) mirror.clear()
     this.seq = events.bounds().last
@@ -96,7 +102,10 @@ export class Books {
     this.applyConfig((JSON.parse(admin.meta('instance') ?? '{}') as { config?: InstanceConfig }).config ?? {})
     this.prices.reload()
     this.#configure(admin)
-    for (const [name, load] of admin.limiters()) this.#loads.set(name, { ...load, running: 0 })
+    for (const [name, load] of admin.limiters()) {
+      this.#loads.set(name, { ...load, running: 0 })
+      this.paces.restore(name)
+    }
     for (const [name, breaker] of admin.breakers()) this.breakers.set(name, breaker)
     for (const [model, record] of admin.trackRecords()) this.records.set(model, record)
     // What was counted since it was written is newer; only a new process has nothing.
@@ -112,9 +121,9 @@ export class Books {
       if (row.lane !== null) this.enterLane(row.lane)
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
-      const held = this.credentialLimiter(row.model.split('/')[0] ?? '', row.credential)
-      this.setLoad(held.name, { ...held.load, running: held.load.running + 1 })
-      this.holdCredential(row.id, held.name)
+      const held = { provider: row.model.split('/')[0] ?? '', model: row.model, credential: row.credential }
+      for (const { name, load } of this.placesOf(held)) this.setLoad(name, { ...load, running: load.running + 1 })
+      this.holdCredential(row.id, held)
     }
   }
 
@@ -145,7 +154,7 @@ export class Books {
     this.#rules.clear()
     this.#before.clear()
     for (const upstream of UPSTREAMS) {
-      const { id, defaultBaseUrl, defaultLimits } = upstream
+      const { id, defaultBaseUrl, defaultLimits, countsBy } = upstream
       const row = rows.get(id)
       const limits: ProviderLimits = {
         concurrency: defaultLimits.concurrency,
@@ -162,6 +171,7 @@ export class Books {
         baseUrl: routedBaseUrl(route, id, row?.base_url ?? defaultBaseUrl),
         route,
         limits,
+        countsBy,
         models,
         timeoutMs: row?.timeout_ms ?? LIMITS.providerTimeoutMs,
         credentials: credentials.filter((item) => item.provider === id && item.retired_at_ms === null),
@@ -173,6 +183,7 @@ export class Books {
         this.#rules.set(this.modelLimiter(id, model), rulesOf(limits))
     }
     for (const row of credentials) this.#rules.set(this.credentialName(row.provider, row.name), rulesOf(row.limits))
+    this.paces.configure()
   }
 
   // ------------------------------------------------------------------------------------- limiters and breakers
@@ -190,10 +201,18 @@ export class Books {
     return `${this.limiter(provider)}:credential:${name}`
   }
 
-  /** What stands before a call of `provider/model`: the provider's limiter, then the model's where it has one. */
+  /** What stands before a call of `provider/model`: the provider's limiter, then those of the model where it has any. */
   limiters(name: string): Limiter[] {
+    const limiters = this.configured(name)
+    const pace = this.paces.find(name, null)
+    if (pace) limiters.push(pace)
+    return limiters
+  }
+
+  /** Without what was learned. */
+  configured(name: string): Limiter[] {
     const before = this.#before.get(name) ?? this.#rulesBefore(name)
-    return before.map(({ name, rules }) => ({ name, rules, load: this.#loads.get(name) ?? initialLoad() }))
+    return before.map(({ name, rules }) => ({ name, rules, load: this.load(name) }))
   }
 
   /** Asked for several times for every job, so the names are put together once. */
@@ -217,20 +236,48 @@ export class Books {
     return {
       name: limiter,
       rules: this.#rules.get(limiter) ?? { concurrency: null, rates: [] },
-      load: this.#loads.get(limiter) ?? initialLoad(),
+      load: this.load(limiter),
     }
   }
 
   /** The place is taken with the claim. */
-  holdCredential(job: string, limiter: string): void {
-    this.#held.set(job, limiter)
+  holdCredential(job: string, of: PaceOf & { credential: string }): void {
+    this.#held.set(job, of)
   }
 
   leaveCredential(job: string): void {
-    const limiter = this.#held.get(job)
-    if (limiter === undefined) return
+    const held = this.#held.get(job)
+    if (held === undefined) return
     this.#held.delete(job)
-    this.setLoad(limiter, release(this.#loads.get(limiter) ?? initialLoad()))
+    for (const { name, load } of this.placesOf(held)) this.setLoad(name, release(load))
+  }
+
+  /** What stands before a call of a model with one credential, beside what stands before all calls of the model. */
+  placesOf({ provider, model, credential }: PaceOf & { credential: string }): Limiter[] {
+    const pace = this.paces.find(model, credential)
+    return [this.credentialLimiter(provider, credential), ...(pace ? [pace] : [])]
+  }
+
+  /** Whether what the provider says of its limits concerns one model. */
+  countsByModel(provider: string): boolean {
+    return this.setups.get(provider)?.countsBy === 'model'
+  }
+
+  /** A model has been narrowed by itself, or is otherwise than before. Answers its load as it is kept. */
+  keepPace(pace: Pace, load: LimiterLoad): LimiterLoad {
+    const { model, credential } = pace.of
+    const isOf = (held: PaceOf) => held.model === model && (credential === null || held.credential === credential)
+    return this.paces.keep(pace, load, () => [...this.#held.values()].filter(isOf).length)
+  }
+
+  dropPace(name: string): void {
+    this.paces.drop(name)
+    this.#loads.delete(name)
+    this.tokenCharges.forgetLimiter(name)
+  }
+
+  load(limiter: string): LimiterLoad {
+    return this.#loads.get(limiter) ?? initialLoad()
   }
 
   use(credential: string): CredentialUse {

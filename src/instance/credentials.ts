@@ -121,6 +121,11 @@ export class Credentials {
     admin.deleteBreaker(name)
     admin.deleteLimiter(name)
     books.forgetCredential(name)
+    for (const pace of books.paces.ofProvider(row.provider)) {
+      if (pace.of.credential !== row.name) continue
+      books.dropPace(pace.name)
+      admin.deleteLimiter(pace.name)
+    }
     books.configure(admin)
   }
 

@@ -96,22 +96,23 @@ export class Dispatcher {
     }
     this.#bringWithinReach(row, now)
     const owner = this.#ownerOf(row)
-    const picked = owner
-      ? pickOwner(books, owner, row.tokens, now)
-      : pickCredential(books, row.provider, row.tokens, now, ambient.random())
+    const picked = owner ? pickOwner(books, owner, row, now) : pickCredential(books, row, now, ambient.random())
     if (owner && !picked.credential && picked.untilMs !== null && isCrowded) {
       // It steps aside for a while: many of its kind would hide who stands behind them.
       const dueAtMs = Math.min(Math.ceil(picked.untilMs), now + LIMITS.leaseMs)
       const hasLeft = this.#transitions.apply(row, { type: 'postponed', dueAtMs })
       return { started: false, holdsUp: 'nobody', untilMs: dueAtMs, ...(hasLeft ? { hasLeft } : {}) }
     }
-    if (!picked.credential) return { started: false, holdsUp: owner ? 'nobody' : 'provider', untilMs: picked.untilMs }
+    if (!picked.credential) {
+      const holdsUp = owner ? 'nobody' : picked.ofModel ? 'model' : 'provider'
+      return { started: false, holdsUp, untilMs: picked.untilMs }
+    }
     const { credential } = picked
     const breakerName = books.limiter(row.provider)
     const probe = refText({ job: row.id, attempt: row.attempt + 1 })
     const passage = passBreaker(books.breaker(breakerName), now, probe)
     if (!passage.passes) return { started: false, holdsUp: 'provider', untilMs: passage.untilMs }
-    const limiters = [...books.limiters(row.model), picked.limiter]
+    const limiters = [...books.limiters(row.model), ...picked.limiters]
     const admission = admit(limiters, row.tokens, now)
     if (!admission.admitted) {
       const holdsUp = admission.limit === breakerName ? 'provider' : 'model'
@@ -133,7 +134,7 @@ export class Dispatcher {
     this.#probeCredential(row.provider, credential, probe, now)
     this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
     jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
-    books.holdCredential(row.id, picked.limiter.name)
+    books.holdCredential(row.id, { provider: row.provider, model: row.model, credential: credential.name })
     this.#credentials.begun(credential, now)
     if (lane === null) this.#open(row, credential)
     else this.#assign(row, credential, lane)
@@ -144,8 +145,8 @@ export class Dispatcher {
   #bringWithinReach(row: JobRow, now: number): void {
     const { books } = this.#desk
     const { credentials = [], retired = [], standIn = null } = books.setups.get(row.provider) ?? {}
-    const own = [...credentials, ...retired, ...(standIn ? [standIn] : [])].map(({ provider, name }) =>
-      books.credentialLimiter(provider, name),
+    const own = [...credentials, ...retired, ...(standIn ? [standIn] : [])].flatMap(({ provider, name }) =>
+      books.placesOf({ provider, model: row.model, credential: name }),
     )
     for (const limiter of [...books.limiters(row.model), ...own]) {
       const load = withinReach(limiter, now)

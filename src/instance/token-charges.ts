@@ -41,7 +41,8 @@ export class TokenCharges {
 
   /** The limiter is gone for good. */
   forgetLimiter(limiter: string): void {
-    this.#returns.delete(limiter)
+    // Their numbers would say nothing to one that comes to bear its name.
+    if (this.#returns.delete(limiter)) for (const ofJob of this.#charges.values()) ofJob.delete(limiter)
   }
 
   clear(): void {

@@ -4,6 +4,7 @@ import { wasRefused } from '../core/adaptive.ts'
 import { heed, initialLoad, type Limiter, type LimiterLoad, relax, slow } from '../core/admission.ts'
 import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
+import { isWhole } from '../core/pace.ts'
 import { recordRun } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { inService } from './availability.ts'
@@ -11,6 +12,7 @@ import type { CredentialRow } from './credential-store.ts'
 import type { Credentials } from './credentials.ts'
 import type { Desk } from './desk.ts'
 import type { AttemptRow, JobRow } from './job-rows.ts'
+import type { Pace } from './model-paces.ts'
 import { releaseProbes } from './transitions.ts'
 
 /**
@@ -36,6 +38,7 @@ export class Verdicts {
     if (used !== null) this.#credentials.ended(row.provider, used, code, end.costMicros)
     this.#limits(row, used, end.fault, meaning === 'slows')
     if (end.rates) this.heed(row, used, end.rates)
+    for (const pace of this.#pacesOf(row, used)) this.#dropWhole(pace)
     const credential = this.#credentials.find(row.provider, used)
     // What became of an older secret says nothing of the one that has replaced it.
     const current = credential && attempt && attempt.secret >= credential.secret ? credential : null
@@ -51,27 +54,28 @@ export class Verdicts {
 
   /** What a provider's rate headers say of the calls to come. */
   heed(row: JobRow, credential: string | null, rates: RateHints): void {
-    const limiter = this.#limiterOf(row.provider, credential)
+    const limiter = this.#limiterOf(row, credential)
     this.#adapt(row, limiter, heed(limiter, rates, this.#desk.ambient.now()))
   }
 
   /** Whether they change anything. */
   isNews(row: JobRow, credential: string | null, rates: RateHints): boolean {
-    const limiter = this.#limiterOf(row.provider, credential)
+    const limiter = this.#limiterOf(row, credential)
     return heed(limiter, rates, this.#desk.ambient.now()) !== limiter.load
   }
 
   #limits(row: JobRow, credential: string | null, problem: Fault | null, isTooFast: boolean): void {
     const { books, ambient } = this.#desk
     if (isTooFast) {
-      const limiter = this.#limiterOf(row.provider, credential)
+      const limiter = this.#limiterOf(row, credential)
       // A wait of zero is no wish: it would be a hot loop.
       const waitMs = Math.min(problem?.retryAfterMs || LIMITS.backoffBaseMs, LIMITS.retryAfterMaxMs)
       this.#adapt(row, limiter, slow(limiter.load, ambient.now(), waitMs))
     } else if (!problem) {
       const [provider] = books.limiters(row.model)
       const own = credential === null ? null : books.credentialLimiter(row.provider, credential)
-      for (const limiter of [provider, own]) if (limiter) this.#adapt(row, limiter, relax(limiter.load))
+      for (const limiter of [provider, own, ...this.#pacesOf(row, credential)])
+        if (limiter) this.#adapt(row, limiter, relax(limiter.load))
     }
   }
 
@@ -83,25 +87,52 @@ export class Verdicts {
     const { log } = this.#desk
     const [before, after] = [wasRefused(limiter.load.adaptive), wasRefused(load.adaptive)]
     const { share } = load.adaptive
-    if (!before && after) log.note('limits.narrowed', { provider: row.provider, share }, row)
-    if (before && !after) log.note('limits.restored', { provider: row.provider }, row)
+    const whose = { provider: row.provider, ...(isPace(limiter) ? { model: limiter.of.model } : {}) }
+    if (!before && after) log.note('limits.narrowed', { ...whose, share }, row)
+    if (before && !after) log.note('limits.restored', whose, row)
     this.#setLoad(limiter, load)
   }
 
-  /** A provider counts per account: with several credentials in service, what one is told stops that one, and the others serve. */
-  #limiterOf(provider: string, credential: string | null): Limiter {
+  /**
+   * A provider counts per account: with several credentials in service, what one is told stops that one, and the others serve.
+   * Where it counts per model too, it stops that model alone.
+   */
+  #limiterOf({ provider, model }: JobRow, credential: string | null): Limiter | Pace {
     const { books } = this.#desk
     const others = inService(books, provider).filter((item) => item.name !== credential)
     const own = this.#credentials.findOwner(provider, credential)
-    if (own && others.length > 0) return books.credentialLimiter(provider, own.name)
+    const alone = own && others.length > 0 ? own.name : null
+    if (books.countsByModel(provider)) return books.paces.findOrBegin({ provider, model, credential: alone })
+    if (alone !== null) return books.credentialLimiter(provider, alone)
     const [limiter] = books.limiters(`${provider}/`)
     return limiter ?? { name: books.limiter(provider), rules: { concurrency: null, rates: [] }, load: initialLoad() }
   }
 
-  #setLoad({ name, load: before }: Limiter, load: LimiterLoad): void {
-    if (load === before) return
-    this.#desk.books.setLoad(name, load)
-    this.#desk.admin.saveLimiter(name, load)
+  #setLoad(limiter: Limiter | Pace, load: LimiterLoad): void {
+    const { books, admin, ambient } = this.#desk
+    if (load === limiter.load) return
+    if (isPace(limiter)) {
+      admin.saveLimiter(limiter.name, books.keepPace(limiter, load))
+      for (const name of books.paces.surplus(ambient.now())) this.#drop(name)
+      return
+    }
+    books.setLoad(limiter.name, load)
+    admin.saveLimiter(limiter.name, load)
+  }
+
+  /** Paces of the model that an attempt may have taught something. */
+  #pacesOf({ model }: JobRow, credential: string | null): Pace[] {
+    const { books } = this.#desk
+    return [null, ...(credential === null ? [] : [credential])].flatMap((own) => books.paces.find(model, own) ?? [])
+  }
+
+  #dropWhole({ name, load }: Pace): void {
+    if (isWhole(load, this.#desk.ambient.now())) this.#drop(name)
+  }
+
+  #drop(name: string): void {
+    this.#desk.books.dropPace(name)
+    this.#desk.admin.deleteLimiter(name)
   }
 
   #breakers(
@@ -167,6 +198,8 @@ export class Verdicts {
     this.#unwritten.clear()
   }
 }
+
+const isPace = (limiter: Limiter | Pace): limiter is Pace => 'of' in limiter
 
 const isQuiet = (breaker: Breaker): boolean => breaker.state === 'closed' && breaker.failures === 0
 

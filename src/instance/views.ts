@@ -4,11 +4,13 @@ import type { ApiKey, Credential, ProviderView } from '../contract/instance.ts'
 import { isFinal, type JobError, type JobOutput, type JobRecord, type WaitingFor } from '../contract/job.ts'
 import type { Quota } from '../contract/quota.ts'
 import { tokensByKind, type Usage } from '../contract/usage.ts'
-import { admit, type Limiter, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
+import { admit, type Limiter, limitInForce, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
 import type { CredentialUse } from '../core/credential-use.ts'
 import { estimateStart } from '../core/estimate.ts'
+import { isWhole } from '../core/pace.ts'
 import { medianMs } from '../core/track-record.ts'
+import { LIMITS } from '../limits.ts'
 import type { KeyRow } from './admin-store.ts'
 import { credentialRoom, pickCredential, typicalMsOf } from './availability.ts'
 import type { Books } from './books.ts'
@@ -139,7 +141,7 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
     return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
   const [provider] = limiters
   const record = books.record(row.model)
-  const room = credentialRoom(books, row.provider, row.tokens, now)
+  const room = credentialRoom(books, row, now)
   const estimate = estimateStart({
     ahead: position - 1,
     now,
@@ -169,7 +171,7 @@ const whyNotNow = (
   if (!books.setups.get(row.provider)?.enabled) return { waiting_for: 'breaker', limit: provider, untilMs: NEVER_MS }
   const passage = passBreaker(books.breaker(provider), now)
   if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
-  const picked = pickCredential(books, row.provider, row.tokens, now, 0)
+  const picked = pickCredential(books, row, now, 0)
   if (!picked.credential && picked.waitingFor === 'breaker')
     return { waiting_for: 'breaker', limit: picked.limit, untilMs: picked.untilMs ?? NEVER_MS }
   const admission = admit(books.limiters(row.model), row.tokens, now)
@@ -179,17 +181,53 @@ const whyNotNow = (
   return { waiting_for: 'order', limit: null, untilMs: null }
 }
 
+/** The models of a provider that are narrowed by themselves now. */
+export const narrowedModels = (books: Books, provider: string, now: number): ProviderView['adaptive']['models'] =>
+  books.paces
+    .ofProvider(provider)
+    .filter(({ load }) => !isWhole(load, now))
+    .map((pace) => {
+      const nextAtMs = readyAt(pace, 1, now)
+      return {
+        model: pace.of.model,
+        credential: pace.of.credential,
+        limit: pace.name,
+        share: pace.load.adaptive.share,
+        running: pace.load.running,
+        concurrency: pace.rules.concurrency === null ? null : slotsOf(pace),
+        requests_per_minute: limitInForce(pace, 'per_minute'),
+        tokens_per_minute: limitInForce(pace, 'tokens_per_minute'),
+        next_request_at: nextAtMs > now ? isoTime(Math.ceil(nextAtMs)) : null,
+      }
+    })
+
 /** Room in the queue, and what the providers' rates let out now. */
 export const quotasOf = (books: Books, queueBound: number, now: number): Quota[] => [
   { name: 'queue', limit: queueBound, windowS: null, left: Math.max(0, queueBound - books.waiting()), resetS: null },
   ...[...books.setups.keys()].flatMap((id) => {
     const [limiter] = books.limiters(`${id}/`)
     const quota = limiter ? requestQuota(limiter, now) : null
-    if (!quota) return []
-    const resetS = quota.nextAt > now ? Math.ceil((quota.nextAt - now) / 1000) : null
-    return [{ name: id, limit: quota.limit, windowS: quota.windowMs / 1000, left: quota.left, resetS }]
+    return quota ? [quotaView(id, quota, now)] : []
   }),
+  ...modelQuotas(books, now),
 ]
+
+/** Of models that are narrowed with all credentials, those with the least left. */
+const modelQuotas = (books: Books, now: number): Quota[] => {
+  if (books.paces.size === 0) return []
+  const quotas = [...books.setups.keys()].flatMap((id) =>
+    books.paces.ofProvider(id).flatMap((pace) => {
+      const quota = pace.of.credential !== null || isWhole(pace.load, now) ? null : requestQuota(pace, now)
+      return quota ? [quotaView(pace.of.model, quota, now)] : []
+    }),
+  )
+  return quotas.sort((a, b) => a.left - b.left || a.limit - b.limit).slice(0, LIMITS.pacesInHeaders)
+}
+
+const quotaView = (name: string, quota: NonNullable<ReturnType<typeof requestQuota>>, now: number): Quota => {
+  const { limit, windowMs, left, nextAt } = quota
+  return { name, limit, windowS: windowMs / 1000, left, resetS: nextAt > now ? Math.ceil((nextAt - now) / 1000) : null }
+}
 
 export const keyView = (key: KeyRow): ApiKey => ({
   id: key.id,

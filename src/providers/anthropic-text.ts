@@ -14,6 +14,8 @@ export const anthropicText: TextProvider = {
   title: 'Anthropic',
   defaultBaseUrl: 'https://api.anthropic.com',
   defaultLimits: { concurrency: 200 },
+  // https://platform.claude.com/docs/en/api/rate-limits: by organization and model.
+  countsBy: 'model',
   needsSecret: true,
   chat: {
     refuses: refusesChat,

@@ -4,7 +4,7 @@ import type { EmbedInput } from '../contract/embedding.ts'
 import type { RateHints } from '../contract/rpc.ts'
 import type { Usage } from '../contract/usage.ts'
 import type { Answered } from './answers.ts'
-import type { Failed } from './provider.ts'
+import type { CountsBy, Failed } from './provider.ts'
 
 /**
  * What a provider of text is to Switchyard: a map from the one vocabulary (OpenAI's, see contract/) to a wire and back,
@@ -179,6 +179,7 @@ export type TextProvider = {
   title: string
   defaultBaseUrl: string
   defaultLimits: { concurrency: number; requestsPerMinute?: number; requestsPerDay?: number; tokensPerMinute?: number }
+  countsBy: CountsBy
   /** Whether a call without a secret makes sense, as for a server of one's own. */
   needsSecret: boolean
   chat: ChatDialect | null

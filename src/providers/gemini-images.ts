@@ -29,6 +29,8 @@ export const gemini: Provider = {
   defaultBaseUrl: 'https://generativelanguage.googleapis.com',
   // Limits are by project, model and tier: none is documented for all.
   defaultLimits: { concurrency: 50 },
+  // https://ai.google.dev/gemini-api/docs/rate-limits: by project and model.
+  countsBy: 'model',
   models: [
     imageCard('gemini-3-pro-image-preview', 5, 25_000),
     imageCard('gemini-3.1-flash-image-preview', 4, 12_000),

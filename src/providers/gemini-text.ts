@@ -21,6 +21,8 @@ export const geminiText: TextProvider = {
   // Without a version: see gemini-wire.ts.
   defaultBaseUrl: 'https://generativelanguage.googleapis.com',
   defaultLimits: { concurrency: 200 },
+  // https://ai.google.dev/gemini-api/docs/rate-limits: by project and model.
+  countsBy: 'model',
   needsSecret: true,
   chat,
   embed: geminiEmbed,

@@ -23,6 +23,7 @@ export const ideogram: Provider = {
   defaultBaseUrl: 'https://api.ideogram.ai',
   // Ten requests in flight for an account; no limit by time is documented.
   defaultLimits: { concurrency: 10 },
+  countsBy: 'account',
   // How long a generation takes is not documented: our own estimates, to draw progress with.
   models: [
     imageCard('ideogram-3', 3, 8_000),

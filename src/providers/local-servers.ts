@@ -64,6 +64,7 @@ const server = (flavor: Flavor, port: number, concurrency: number, base64: boole
   title: flavor.name,
   defaultBaseUrl: `http://localhost:${port}/v1`,
   defaultLimits: { concurrency },
+  countsBy: 'account',
   needsSecret: false,
   chat: chatDialect(flavor),
   embed: embedDialect(flavor, { base64, user: false }),

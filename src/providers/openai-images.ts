@@ -25,6 +25,8 @@ export const openAi: Provider = {
   defaultBaseUrl: 'https://api.openai.com/v1',
   // Limits are by account and tier: none is documented for all.
   defaultLimits: { concurrency: 50 },
+  // https://platform.openai.com/docs/guides/rate-limits: by organization, project and model.
+  countsBy: 'model',
   models: [
     imageCard('gpt-image-2', 5, 30_000),
     imageCard('gpt-image-1.5', 4, 25_000),

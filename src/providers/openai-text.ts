@@ -24,6 +24,8 @@ export const openAiText: TextProvider = {
   // With the version, as the official client has it.
   defaultBaseUrl: 'https://api.openai.com/v1',
   defaultLimits: { concurrency: 200 },
+  // https://platform.openai.com/docs/guides/rate-limits: by organization, project and model.
+  countsBy: 'model',
   needsSecret: true,
   chat: chatDialect(flavor),
   embed: embedDialect(flavor, { base64: true, user: true }),

@@ -22,6 +22,7 @@ export type Provider = {
   defaultBaseUrl: string
   /** What the provider grants by default, where it documents it. */
   defaultLimits: { concurrency: number; requestsPerMinute?: number; requestsPerDay?: number; tokensPerMinute?: number }
+  countsBy: CountsBy
   models: ModelCard[]
   /** What a job of this input will use, and what it is called in the price list; null where no list can know it. Pure. */
   expects(model: string, input: ImageInput): Expected | null
@@ -46,6 +47,12 @@ export type Provider = {
     verify(headers: Headers, rawBody: string, secret: string, nowMs: number): Promise<boolean>
   }
 }
+
+/**
+ * What the provider's limits, its 429 and its rate headers speak of: the account as a whole, or one model of it, so that the
+ * others go on. The same by whatever route. Refusals for money, for a bad key and for overload are of the account always.
+ */
+export type CountsBy = 'account' | 'model'
 
 /**
  * `price` is the name that a price list has for such a call: the model's own, or that of a speed or edition of it, as

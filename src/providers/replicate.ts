@@ -26,6 +26,7 @@ export const replicate: Provider = {
   defaultBaseUrl: 'https://api.replicate.com/v1',
   // 600 creates a minute are documented, and 3,000 other calls: polls every two seconds of fifty take half of them.
   defaultLimits: { concurrency: 50, requestsPerMinute: 600 },
+  countsBy: 'account',
   // How long a prediction takes is not documented: our own estimates, to draw progress with.
   models: [
     imageCard('black-forest-labs/flux-schnell', 1, 1_500),

@@ -4,7 +4,7 @@ import { PROVIDERS } from './registry.ts'
 import { TEXT_PROVIDERS } from './text-registry.ts'
 
 /** A provider as far as an instance configures it: whatever it makes, it has one address, one set of limits and one account. */
-export type Upstream = Pick<Provider, 'id' | 'title' | 'defaultBaseUrl' | 'defaultLimits'> & {
+export type Upstream = Pick<Provider, 'id' | 'title' | 'defaultBaseUrl' | 'defaultLimits' | 'countsBy'> & {
   /** Providers of pictures all do. */
   needsSecret?: boolean
 }

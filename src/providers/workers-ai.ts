@@ -75,6 +75,7 @@ export const workersAi: TextProvider = {
   defaultBaseUrl: `https://api.cloudflare.com/client/v4/accounts/${ACCOUNT}/ai/v1`,
   // By task and minute: 300 texts and 3,000 embeddings. The smaller one holds for the provider.
   defaultLimits: { concurrency: 50, requestsPerMinute: 300 },
+  countsBy: 'account',
   needsSecret: true,
   chat: chatDialect(flavor),
   embed: embedDialect(flavor, { base64: false, user: false }),
