@@ -37,7 +37,7 @@ export class Verdicts {
     const used = attempt?.credential ?? null
     if (used !== null) this.#credentials.ended(row.provider, used, code, end.costMicros)
     this.#limits(row, used, end.fault, meaning === 'slows')
-    if (end.rates) this.heed(row, used, end.rates)
+    if (end.rates?.requests || end.rates?.tokens) this.heed(row, used, end.rates)
     for (const pace of this.#pacesOf(row, used)) this.#dropWhole(pace)
     const credential = this.#credentials.find(row.provider, used)
     // What became of an older secret says nothing of the one that has replaced it.

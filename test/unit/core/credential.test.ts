@@ -187,6 +187,26 @@ describe('choosing a credential that has room', () => {
     )
   })
 
+  test('one whose model is slowed with it is passed over for that model, and told apart from one that has no room at all', () => {
+    const full = { rules: { concurrency: 1, rates: [] }, load: { ...initialLoad(), running: 1 } }
+    const pace = {
+      name: 'pace',
+      rules: { concurrency: null, rates: [] },
+      load: { ...initialLoad(), blockedUntilMs: NOW + 5 },
+    }
+    const [slowed, free] = [
+      { ...contender('slowed', 9), pace },
+      { ...contender('free', 1), pace: null },
+    ]
+    expect(chooseCredential([slowed, free], 1, NOW, 0)?.chosen?.name).toBe('free')
+    const refused = { chosen: null, waitingFor: 'provider_rate', limit: 'pace', untilMs: NOW + 5 }
+    expect(chooseCredential([slowed], 1, NOW, 0)).toEqual({ ...refused, ofModel: true })
+    // Its limiter has no room for any model, and another's pace may still let other models out.
+    expect(chooseCredential([contender('full', 1, full), slowed], 1, NOW, 0)).toEqual({ ...refused, ofModel: true })
+    expect(chooseCredential([{ ...contender('full', 1, full), pace }], 1, NOW, 0)).toMatchObject({ ofModel: false })
+    expect(chooseCredential([slowed], 1, NOW + 5, 0)?.chosen?.name).toBe('slowed')
+  })
+
   test('answers null where nothing has a weight', () => {
     expect(chooseCredential([], 1, NOW, 0.5)).toBeNull()
     expect(chooseCredential([contender('off', 0)], 1, NOW, 0.5)).toBeNull()

@@ -135,7 +135,7 @@ describe('a chat', () => {
     expect((await ended()).status).toBe('failed')
   })
 
-  test('narrows its provider by what the rate headers leave, which the operator sees', async () => {
+  test('narrows its model by what the rate headers leave, which the operator and the clients see', async () => {
     await must(200, site.send('PUT', '/providers/openai', { json: { limits: { requests_per_minute: 600 } } }))
     const told = { 'x-ratelimit-remaining-requests': '75', 'x-ratelimit-reset-requests': '30s' }
     replies.push((request) => {
@@ -146,7 +146,14 @@ describe('a chat', () => {
     expect((await chat()).status).toBe(200)
     await ended()
     const { body: provider } = await must(200, site.send<ProviderView>('GET', '/providers/openai'))
-    expect(provider.adaptive).toMatchObject({ share: 0.25, requests_per_minute: 150 })
+    expect(provider.adaptive).toMatchObject({
+      share: 1,
+      requests_per_minute: 600,
+      models: [{ model: 'openai/gpt-4o-mini', share: 0.25, requests_per_minute: 150, tokens_per_minute: null }],
+    })
+    const { headers } = await site.send('GET', '/jobs')
+    const policy = headers.get('ratelimit-policy')?.split(', ')
+    expect(policy).toEqual(expect.arrayContaining(['"openai";q=600;w=60', '"openai/gpt-4o-mini";q=150;w=60']))
   })
 
   test('beyond the limits is told when to come back, and never sent', async () => {
