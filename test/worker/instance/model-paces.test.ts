@@ -4,6 +4,7 @@ import { fault } from '../../../src/contract/fault.ts'
 import type { CallEnd, OpenCall } from '../../../src/contract/foreground-rpc.ts'
 import type { ProviderView } from '../../../src/contract/instance.ts'
 import type { Job } from '../../../src/contract/job.ts'
+import { usageOf } from '../../../src/contract/usage.ts'
 import { LIMITS } from '../../../src/limits.ts'
 import { exec, letPass } from '../support/actor.ts'
 import { instanceStub, must, openSite, rowsOf, type Site } from '../support/client.ts'
@@ -247,6 +248,20 @@ describe('the pace of a model', () => {
     expect((await providerView()).adaptive.models).toMatchObject([{ model: GPT, share: 0.5, requests_per_minute: 10 }])
     await limit({ requests_per_minute: 10 })
     expect((await providerView()).adaptive.models).toMatchObject([{ share: 0.5, requests_per_minute: 5 }])
+  })
+
+  test('in tokens lets out what is expected to fit, and gives back what was not used', async () => {
+    movableClock().freeze()
+    await limit({ tokens_per_minute: 12_000 })
+    const tokens = { remaining: 3_000, resetAfterMs: 60_000 }
+    await serve(GPT, { ...END, usage: usageOf({ inputTokens: 200 }), rate: { requests: null, tokens } })
+    expect((await providerView()).adaptive.models).toMatchObject([{ share: 0.25, tokens_per_minute: 3_000 }])
+    // 300 at once: one call of 200, and more of them only where they come back.
+    const rejected = { ...END, fault: fault('provider_rejected', 'no', { source: 'provider' }), usage: usageOf({}) }
+    for (let i = 0; i < 5; i += 1) await serve(GPT, rejected)
+    await close(await open(of(GPT)), { ...rejected, usage: usageOf({ inputTokens: 200 }) })
+    await cannotBegin(GPT)
+    await serve(OTHER)
   })
 
   test('counts the calls that are under way when it is learned', async () => {
