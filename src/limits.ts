@@ -126,6 +126,22 @@ export const LIMITS = {
   settlementsPerMessage: 256,
   /** Output that a request without a limit is expected to use at most, per choice. */
   outputTokensExpected: 1_024,
+  /** The same of a model that reasons, before a call begins: what it thinks counts, and less is mostly no answer at all. */
+  reasonedTokensExpected: 4_096,
+  /**
+   * A hold prices a prompt with this many times its estimated tokens: the estimate is up to 30 % low, and newer tokenizers
+   * make up to 35 % more of a text than the one that it was measured by.
+   */
+  promptTokensMargin: 1.5,
+  /** What a provider puts before a prompt with tools or a format: up to 804 tokens as Anthropic documents them. */
+  hiddenPromptTokens: 1_024,
+  /** Of a picture in a prompt, for a hold: above the most that the newest models count for one, 4,784 of Claude's. */
+  imageTokensMost: 5_000,
+  /**
+   * An attempt without an output limit holds this share of what a budget has left, beside what it is expected to cost, until
+   * all that its model could write is held. Half of a budget then still lets ten more begin with thousands of tokens each.
+   */
+  budgetShareOfCall: 1 / 16,
   /** Of one picture in a prompt: about what the providers count for one of a megapixel, and for one seen in low detail. */
   imageTokens: 1_000,
   imageTokensLow: 85,

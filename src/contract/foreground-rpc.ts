@@ -14,10 +14,28 @@ export type ForegroundType = 'text.generate@1' | 'text.embed@1'
 /** What a call of one model is expected to use, at most where the request bounds it: for the hold and for limits in tokens. */
 export type Expected = { inputTokens: number; outputTokens: number }
 
+/**
+ * What a call of one model can come to at most, as far as its request tells: what is held for it must not lie below. Kept
+ * with the job.
+ */
+export type CallBound = {
+  /** Tokens of the prompt, and those that a cache made beforehand adds to it. */
+  inputTokens: number
+  cachedTokens: number
+  /** Whether the prompt may be written to the provider's cache, and for how long at most. `listed`: where the price says so. */
+  writes: 'none' | 'listed' | 'short' | 'long'
+  /** Of all choices: the least that is held, and all that the model could write. The same where the request sets the limit. */
+  outputTokens: number
+  outputTokensMax: number
+  choices: number
+  /** How many times its list's rates the tier asks at most that was asked for. */
+  tierFactor: number
+}
+
 export type OpenCall = {
   type: ForegroundType
-  /** Models that accept the input, in the order asked for. */
-  candidates: { model: string; expected: Expected }[]
+  /** Models that accept the input, in the order asked for. Older versions tell no bound. */
+  candidates: { model: string; expected: Expected; bound?: CallBound }[]
   /** Models that were asked for and do not. */
   skipped: { model: string; reason: string }[]
   prefer: 'cost' | 'speed' | 'quality' | null
@@ -44,6 +62,8 @@ export type Opening = AttemptRef & {
   deadlineAtMs: number
   /** JSON of the price it was judged by, for the cost in the answer; null where none is known. */
   price: string | null
+  /** Tokens that each choice may have at most, where what is held buys no more than that; left out where nothing bounds it. */
+  outputLimit?: number
   /** To wait before it is sent: a retry's backoff. */
   delayMs: number
 }

@@ -51,6 +51,8 @@ export type Assignment = {
   maxCostMicros: number | null
   /** What the job was judged by on this model, or null where no price is known; left out by versions that kept none. */
   price?: PriceSnapshot | null
+  /** As in `Opening`. */
+  outputLimit?: number
   deadlineAtMs: number
   /** JSON of a `Resume`, where an earlier attempt got somewhere. */
   resume: string | null
@@ -66,6 +68,8 @@ export type AttemptEnd = {
   fault: Fault | null
   /** Null: unknown. */
   costMicros: number | null
+  /** Where the cost is unknown and the usage is not: what it comes to at most, to be presumed. Left out: what was held. */
+  presumedMicros?: number
   providerRequestId: string | null
   providerMs: number
   storeMs: number

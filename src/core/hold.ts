@@ -1,4 +1,5 @@
 import { isFinal, type Status } from '../contract/job.ts'
+import { LIMITS } from '../limits.ts'
 
 /**
  * What a job reserves of its budgets. `day` is null while it waits: then it counts in whatever window is open, so that a
@@ -41,4 +42,15 @@ export const followHold = (
   }
   const keeps = after.resume !== null || (before.held !== null && after.model === before.model)
   return { closes: null, hold: keeps ? 'same' : 'new' }
+}
+
+/**
+ * What an attempt holds that begins: what its job has held, and of the room beside that a share, until all is held that it
+ * could cost. `roomMicros` is what the budgets have left beside this job, `ownMicros` what its client allows it; infinite
+ * without any, and where neither bounds it there is nothing to be kept within.
+ */
+export const grownHold = (heldMicros: number, mostMicros: number, roomMicros: number, ownMicros: number): number => {
+  if (roomMicros === Number.POSITIVE_INFINITY && ownMicros === Number.POSITIVE_INFINITY) return heldMicros
+  const more = Math.min(Math.floor((roomMicros - heldMicros) * LIMITS.budgetShareOfCall), ownMicros - heldMicros)
+  return Math.max(heldMicros, Math.min(mostMicros, heldMicros + more))
 }

@@ -87,13 +87,14 @@ export const accountOf = (ledger: Ledger, scope: string): Account => {
 
 /**
  * The line of an attempt that is over, or null where it bought nothing. `estimateMicros` null: its price was not known.
- * An unknown cost is presumed to be what was held; never zero.
+ * An unknown cost is presumed: what the attempt's usage comes to at most, where that is known, else what was held; never zero.
  */
 export const entryOf = (
   held: Hold | null,
   estimateMicros: number | null,
   costMicros: number | null,
   today: string,
+  presumedMicros: number | null = null,
 ): Entry | null => {
   const line = { ...noSums(), day: held?.day ?? today, heldMicros: held?.micros ?? 0, attempts: 1 }
   if (costMicros !== null) {
@@ -104,7 +105,8 @@ export const entryOf = (
   // Without a hold everything that this job bought is in the books already.
   if (held === null) return null
   if (estimateMicros === null) return { ...line, kind: 'unpriced', unpriced: 1 }
-  return { ...line, kind: 'presumed', presumedMicros: held.micros }
+  const presumed = presumedMicros ?? held.micros
+  return { ...line, kind: 'presumed', presumedMicros: presumed, overHoldMicros: Math.max(0, presumed - held.micros) }
 }
 
 /** Releases what was held and holds what is to be; null is nothing. */

@@ -2,8 +2,8 @@ import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import { fault } from '../contract/fault.ts'
 import { usdToMicros } from '../contract/fields.ts'
-import type { OpenCall } from '../contract/foreground-rpc.ts'
-import { expecting, refusalOf, type TextAsked } from '../job/text-judge.ts'
+import type { CallBound, OpenCall } from '../contract/foreground-rpc.ts'
+import { bounding, expecting, refusalOf, type TextAsked } from '../job/text-judge.ts'
 import { LIMITS } from '../limits.ts'
 import type { Refusal } from '../providers/dialect.ts'
 import { findChatModel, findEmbedModel, TEXT_PROVIDERS, textProviderOf } from '../providers/text-registry.ts'
@@ -13,6 +13,7 @@ import { Refused } from './refused.ts'
 
 type Own = {
   model: string
+  stream?: boolean | null | undefined
   models?: string[] | undefined
   prefer?: 'cost' | 'speed' | 'quality' | undefined
   fallback?: boolean | undefined
@@ -36,9 +37,10 @@ const planOf = (own: Own, names: readonly string[], asked: TextAsked): OpenCall 
   const skipped: OpenCall['skipped'] = []
   let first: Refusal | null = null
   const expect = expecting(asked)
+  const bound = bounding(asked, own.stream === true)
   for (const model of names) {
     const refusal = refusalOf(asked, model)
-    if (refusal === null) candidates.push({ model, expected: expect(model) })
+    if (refusal === null) candidates.push({ model, expected: expect(model), ...boundedBy(bound(model)) })
     else {
       first ??= refusal
       skipped.push({ model, reason: `${refusal.param}: ${refusal.message}` })
@@ -60,6 +62,8 @@ const planOf = (own: Own, names: readonly string[], asked: TextAsked): OpenCall 
     waitMs: Math.min(LIMITS.lineWaitMs, deadlineS * 1000),
   }
 }
+
+const boundedBy = (bound: CallBound | undefined) => (bound ? { bound } : {})
 
 /** In the order asked for, each once. */
 const namesOf = ({ model, models = [] }: Own, kind: 'chat' | 'embed'): string[] => {

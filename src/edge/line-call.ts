@@ -107,6 +107,7 @@ export class LineCall {
       'x-switchyard-model': this.opening.model,
       'x-switchyard-attempts': String(this.#attempts),
       ...overheadHeader(overheadMs),
+      ...limitHeader(this.opening),
       ...(dropped.length > 0 ? { 'x-switchyard-dropped': dropped.join(', ') } : {}),
     }
   }
@@ -178,6 +179,10 @@ export const repeatHeader = ({ code }: Fault): Record<string, string> => {
 export const overheadHeader = (ms: number): Record<string, string> => ({
   'x-switchyard-overhead-ms': String(Math.round(Math.max(0, ms))),
 })
+
+/** A limit that the client did not ask for, and that its answer may end at. */
+const limitHeader = ({ outputLimit }: Opening): Record<string, string> =>
+  outputLimit === undefined ? {} : { 'x-switchyard-output-limit': String(outputLimit) }
 
 export const costHeader = (micros: number | null): Record<string, string> =>
   micros === null ? {} : { 'x-switchyard-cost-usd': String(microsToUsd(micros)) }

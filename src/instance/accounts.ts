@@ -2,7 +2,8 @@ import type { Fault, Result } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
 import { type Calendar, createCalendar, type Day, monthOf } from '../core/calendar.ts'
-import { followHold, type Hold, type Stage } from '../core/hold.ts'
+import { outputLimitOf } from '../core/call-bound.ts'
+import { followHold, grownHold, type Hold, type Stage } from '../core/hold.ts'
 import {
   type Account,
   accountOf,
@@ -150,18 +151,19 @@ export class Accounts {
     after: Stage,
     costMicros: number | null,
     now: number,
+    presumedMicros: number | null = null,
   ): { money: MoneyOfRow; refusal: Refusal | null } {
     const held = heldOf(row)
     const today = this.#today(now).key
     const scopes = this.#accountsOf(row.project)
     const { closes, hold } = followHold({ ...row, held }, after, costMicros)
-    const entry = closes && entryOf(held, row.estimate_micros, closes.costMicros, today)
+    const entry = closes && entryOf(held, row.estimate_micros, closes.costMicros, today, presumedMicros)
     let next: Hold | null = hold === 'same' ? held : null
     let estimate = row.estimate_micros
     if (hold === 'new' || (hold === 'begins' && held === null && after.resume === null)) {
       estimate = estimateOf(row, after.model)
-      if (hold === 'begins') next = { micros: estimate ?? 0, day: today }
-    } else if (hold === 'begins' && held) next = { micros: held.micros, day: today }
+      if (hold === 'begins') next = { micros: this.#grown(row, estimate ?? 0, now), day: today }
+    } else if (hold === 'begins' && held) next = { micros: this.#grown(row, held.micros, now), day: today }
     if (entry) {
       bookEntry(this.ledger, scopes, entry)
       this.#note(scopesOf(row.project), entry.day, entry)
@@ -175,7 +177,7 @@ export class Accounts {
       next = refusal ? null : { micros: estimate ?? 0, day: null }
       moveHold(this.ledger, scopes, null, next)
     }
-    if (held && (held.micros !== next?.micros || entry)) this.lines.stir(scopes)
+    if (held && (held.micros > (next?.micros ?? 0) || entry)) this.lines.stir(scopes)
     const money = {
       estimate_micros: estimate,
       held_micros: next?.micros ?? null,
@@ -192,6 +194,31 @@ export class Accounts {
     if (held ? held.day !== null : row.resume !== null) return null
     const estimate = held ? (row.estimate_micros === null ? null : held.micros) : estimateOf(row, row.model)
     return this.#refusal(needOf(row, estimate, row.spent_micros), shortForStart, now, row.project !== null)
+  }
+
+  /**
+   * Tokens that each choice may have at most of the attempt that a job begins or has begun, so that it costs no more than is
+   * held for it; null where nothing bounds what it costs, or all that it could is held.
+   */
+  outputLimit(row: JobRow, now: number): number | null {
+    const { holds, prices, maxCostMicros } = wishesOf(row)
+    const [hold, price] = [holds?.[row.model], prices?.[row.model]]
+    if (!hold || !price) return null
+    const isBound = maxCostMicros !== null || scopesOf(row.project).some((scope) => this.ledger.get(scope)?.budget)
+    if (!isBound) return null
+    const held = heldOf(row) ?? { micros: hold.micros, day: null }
+    return outputLimitOf(price, hold, held.day === null ? this.#grown(row, held.micros, now) : held.micros)
+  }
+
+  /** What a job holds for the attempt that it begins, in the place of what it has held. */
+  #grown(row: JobRow, heldMicros: number, now: number): number {
+    const hold = wishesOf(row).holds?.[row.model]
+    if (!hold || hold.mostMicros <= heldMicros) return heldMicros
+    const ofRow = row.held_micros ?? 0
+    const room = Math.min(...scopesOf(row.project).map((scope) => this.roomIn(scope, now))) + ofRow
+    const { maxCostMicros } = wishesOf(row)
+    const own = maxCostMicros === null ? Number.POSITIVE_INFINITY : maxCostMicros - row.spent_micros
+    return grownHold(heldMicros, hold.mostMicros, room, own)
   }
 
   /** Whether a job that waits could be held for, on this model, in the place of what it holds now. */
@@ -358,8 +385,10 @@ export class Accounts {
 const TWO_MONTHS_BACK_MS = 35 * 24 * 60 * 60 * 1000
 
 /** By the price that the job was judged by when it was taken in. */
-const estimateOf = (job: Pick<JobRow, 'wishes'>, model: string): number | null =>
-  wishesOf(job).prices?.[model]?.estimated_micros ?? null
+const estimateOf = (job: Pick<JobRow, 'wishes'>, model: string): number | null => {
+  const { holds, prices } = wishesOf(job)
+  return holds?.[model]?.micros ?? prices?.[model]?.estimated_micros ?? null
+}
 
 const needOf = (job: Pick<JobRow, 'project' | 'wishes'>, estimateMicros: number | null, spentMicros: number): Need => ({
   project: job.project,

@@ -64,7 +64,7 @@ export class AttemptNews {
     }
     const abandonedEnd = { ...end, fault: LEFT }
     this.#settle(row, this.#learn(row, abandonedEnd), abandonedEnd)
-    this.#transitions.apply(jobs.find(row.id) ?? row, { type: 'cancel' }, {}, null, end.costMicros)
+    this.#transitions.apply(jobs.find(row.id) ?? row, { type: 'cancel' }, {}, null, end.costMicros, end.presumedMicros)
   }
 
   /**
@@ -121,7 +121,7 @@ export class AttemptNews {
     const { attempts, costMicros } = this.#settle(row, open, end)
     const event: JobEvent = end.fault ? this.#failed(row, attempts, end.fault, end) : { type: 'done' }
     const data = end.fault ? {} : { cost_usd: costMicros === null ? null : microsToUsd(costMicros), ...toldOf(end) }
-    this.#transitions.apply(row, event, data, null, end.costMicros)
+    this.#transitions.apply(row, event, data, null, end.costMicros, end.presumedMicros)
   }
 
   /** Writes what an attempt came to. Answers the job's attempts with it, and what they cost together. */

@@ -4,7 +4,8 @@ import { isFinal } from '../contract/job.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
 import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
 import type { Usage } from '../contract/usage.ts'
-import { callCostMicros } from '../core/call-cost.ts'
+import type { ModelHold } from '../core/call-bound.ts'
+import { callCostMicros, presumedCallMicros } from '../core/call-cost.ts'
 import { type Candidate, rankCandidates, reasonOf } from '../core/choice.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { LIMITS } from '../limits.ts'
@@ -16,6 +17,7 @@ import type { JobRow, NewJob, Wishes } from './job-rows.ts'
 import type { Parts } from './parts.ts'
 import { textPriceOf } from './pricing.ts'
 import { queueBound } from './reader.ts'
+import { holdOf } from './text-candidates.ts'
 import { attemptCode } from './verdicts.ts'
 import { wishesOf } from './wishes.ts'
 
@@ -49,9 +51,12 @@ const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> 
   const { books } = parts
   const { now } = origin
   const prices: Record<string, PriceSnapshot> = {}
-  const candidates = call.candidates.map(({ model, expected }): Candidate => {
+  const holds: Record<string, ModelHold> = {}
+  const candidates = call.candidates.map(({ model, expected, bound }): Candidate => {
     const priced = textPriceOf(books, model, expected, now)
     if (priced) prices[model] = priced
+    const hold = priced && holdOf(priced, bound)
+    if (hold) holds[model] = hold
     return textCandidate(
       books,
       model,
@@ -72,6 +77,7 @@ const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> 
     reason: reasonOf(call.prefer, best.model === call.candidates[0]?.model),
     skipped: call.skipped,
     prices,
+    holds,
     fallback: call.fallback,
     maxAttempts: LIMITS.attemptsDefault,
     onContentRejected: 'fail',
@@ -135,10 +141,13 @@ export const retryAfterOf = (parts: Parts, call: OpenCall, now: number): number 
 
 const attemptEndOf = (row: JobRow, end: CallEnd): AttemptEnd => {
   const price = wishesOf(row).prices?.[row.model] ?? null
+  const costMicros = costOf(end, price)
+  const presumed = costMicros === null && end.usage ? presumedCallMicros(price, end.usage, end.serviceTier) : null
   return {
     output: null,
     fault: end.fault,
-    costMicros: costOf(end, price),
+    costMicros,
+    ...(presumed === null ? {} : { presumedMicros: presumed }),
     providerRequestId: end.providerRequestId,
     providerMs: end.providerMs,
     storeMs: 0,

@@ -1,20 +1,22 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
+import type { ModelHold } from '../core/call-bound.ts'
 import { type Candidate, type Preference, rankCandidates, reasonOf } from '../core/choice.ts'
 import type { Wishes } from './job-rows.ts'
 
 /** The models of a job, as it is taken in with them. */
-export type Chosen = Required<Pick<Wishes, 'models' | 'reason' | 'skipped' | 'prices'>>
+export type Chosen = Required<Pick<Wishes, 'models' | 'reason' | 'skipped' | 'prices'>> & Pick<Wishes, 'holds'>
 
 type Looked = {
   candidates: Candidate[]
   prices: Record<string, PriceSnapshot>
+  holds?: Record<string, ModelHold>
   skipped: { model: string; reason: string; param: string | null }[]
 }
 
 /** Those that accept the input, best first; otherwise the first reason why none does. `asked` are all in their order. */
 export const choose = (
-  { candidates, prices, skipped }: Looked,
+  { candidates, prices, holds, skipped }: Looked,
   asked: readonly string[],
   prefer: Preference,
   now: number,
@@ -37,6 +39,7 @@ export const choose = (
   return ok({
     models: ranked.map((candidate) => candidate.model),
     prices,
+    ...(holds ? { holds } : {}),
     reason: reasonOf(prefer, best.model === asked[0]),
     skipped: [
       ...skipped.map(({ model, reason }) => ({ model, reason })),

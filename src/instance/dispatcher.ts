@@ -132,12 +132,13 @@ export class Dispatcher {
     }
     this.#probe(breakerName, passage.breaker)
     this.#probeCredential(row.provider, credential, probe, now)
-    this.#transitions.apply(row, { type: 'claimed' }, {}, lane)
+    const limit = this.#desk.accounts.outputLimit(row, now)
+    this.#transitions.apply(row, { type: 'claimed' }, limit === null ? {} : { output_limit: limit }, lane)
     jobs.openAttempt(row.id, row.attempt + 1, row.model, credential, this.#reasonOf(row), now)
     books.holdCredential(row.id, { provider: row.provider, model: row.model, credential: credential.name })
     this.#credentials.begun(credential, now)
-    if (lane === null) this.#open(row, credential)
-    else this.#assign(row, credential, lane)
+    if (lane === null) this.#open(row, credential, limit)
+    else this.#assign(row, credential, lane, limit)
     return { started: true }
   }
 
@@ -188,10 +189,11 @@ export class Dispatcher {
 
   /** Of a job that runs. */
   reopen(row: JobRow, credential: CredentialRow): void {
-    this.#open({ ...row, attempt: row.attempt - 1 }, credential)
+    const limit = this.#desk.accounts.outputLimit(row, this.#desk.ambient.now())
+    this.#open({ ...row, attempt: row.attempt - 1 }, credential, limit)
   }
 
-  #open(row: JobRow, credential: CredentialRow): void {
+  #open(row: JobRow, credential: CredentialRow, limit: number | null): void {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
     if (!setup) return
@@ -203,11 +205,12 @@ export class Dispatcher {
       ...providerCall(books, setup, credential),
       deadlineAtMs: row.deadline_at_ms,
       price: price ? JSON.stringify(price) : null,
+      ...(limit === null ? {} : { outputLimit: limit }),
       delayMs: 0,
     })
   }
 
-  #assign(row: JobRow, credential: CredentialRow, lane: number): void {
+  #assign(row: JobRow, credential: CredentialRow, lane: number, limit: number | null): void {
     const { books } = this.#desk
     const setup = books.setups.get(row.provider)
     if (!setup) return
@@ -222,6 +225,7 @@ export class Dispatcher {
       ...providerCall(books, setup, credential),
       maxCostMicros: leftOfMaxCost(row),
       ...(prices ? { price: prices[row.model] ?? null } : {}),
+      ...(limit === null ? {} : { outputLimit: limit }),
       deadlineAtMs: row.deadline_at_ms,
       resume: row.resume,
       requestId: row.request_id,

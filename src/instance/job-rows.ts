@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { ATTEMPT_FAULT_CODES, type AttemptFaultCode, type Fault } from '../contract/fault.ts'
 import { NODE_TYPES, STATUSES, type Status } from '../contract/job.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
+import type { ModelHold } from '../core/call-bound.ts'
 import { JSON_COLUMNS } from './unreadable.ts'
 
 /** Rows of jobs and attempts as the database has them, and what is read out of them. */
@@ -142,6 +143,8 @@ export type Wishes = {
   deadlineMs?: number
   /** What the job was judged by, per model that has a price; left out in jobs of versions that kept none. */
   prices?: Record<string, PriceSnapshot>
+  /** Of calls of text, what is held for them by model that has a price; left out by versions that held what was expected. */
+  holds?: Record<string, ModelHold>
 }
 
 export type NewJob = Omit<

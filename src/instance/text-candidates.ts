@@ -1,9 +1,10 @@
 import type { EmbedInput } from '../contract/embedding.ts'
-import type { ForegroundType } from '../contract/foreground-rpc.ts'
+import type { CallBound, ForegroundType } from '../contract/foreground-rpc.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
+import { type ModelHold, modelHoldOf } from '../core/call-bound.ts'
 import type { Candidate } from '../core/choice.ts'
 import { embedOutputBytes } from '../core/expected.ts'
-import { expecting, refusalOf, type TextAsked } from '../job/text-judge.ts'
+import { bounding, expecting, refusalOf, type TextAsked } from '../job/text-judge.ts'
 import { LIMITS } from '../limits.ts'
 import type { Refusal } from '../providers/dialect.ts'
 import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
@@ -29,14 +30,17 @@ export const textCandidatesFor = (
 ): {
   candidates: Candidate[]
   prices: Record<string, PriceSnapshot>
+  holds: Record<string, ModelHold>
   tokens: Record<string, number>
   skipped: Skipped[]
 } => {
   const candidates: Candidate[] = []
   const prices: Record<string, PriceSnapshot> = {}
+  const holds: Record<string, ModelHold> = {}
   const tokens: Record<string, number> = {}
   const skipped: Skipped[] = []
   const expect = expecting(asked)
+  const bound = bounding(asked)
   for (const model of models) {
     const refusal = refusalOfJob(asked, model)
     if (refusal) {
@@ -46,11 +50,17 @@ export const textCandidatesFor = (
     const expected = expect(model)
     const price = textPriceOf(books, model, expected, startMs)
     if (price) prices[model] = price
+    const hold = price && holdOf(price, bound(model))
+    if (hold) holds[model] = hold
     tokens[model] = expected.inputTokens + expected.outputTokens
     candidates.push(textCandidate(books, model, tokens[model], price?.estimated_micros ?? null, now))
   }
-  return { candidates, prices, tokens, skipped }
+  return { candidates, prices, holds, tokens, skipped }
 }
+
+/** Null where nobody knows its price, or whoever asks tells of no bound. */
+export const holdOf = (price: PriceSnapshot, bound: CallBound | undefined): ModelHold | null =>
+  bound ? modelHoldOf(price, bound) : null
 
 /**
  * Those of a job's models that could serve it still, by the prices that it was taken in with. What a call on the line asked

@@ -74,7 +74,7 @@ export class Transitions {
 
   /**
    * False where the event came too late or out of turn, and nothing changed. `data` is told beside what the event says.
-   * `costMicros` is of the attempt that the event ends, null where nobody knows.
+   * `costMicros` is of the attempt that the event ends, null where nobody knows; then `presumedMicros` may say what it is at most.
    */
   apply(
     row: JobRow,
@@ -82,6 +82,7 @@ export class Transitions {
     data: { [key: string]: Json } = {},
     lane: number | null = null,
     costMicros: number | null = null,
+    presumedMicros: number | null = null,
   ): boolean {
     const { accounts, ambient } = this.#desk
     const now = ambient.now()
@@ -89,7 +90,7 @@ export class Transitions {
     if (!next) return false
     // Another model may be dearer; the job then stays with its own.
     if (event.type === 'rerouted' && accounts.mayHold(row, next.job.model, now)) return false
-    const { money, refusal } = accounts.follow(row, next.job, costMicros, now)
+    const { money, refusal } = accounts.follow(row, next.job, costMicros, now, presumedMicros)
     if (refusal) this.#turnAway(row, event, { next, money, refusal }, now)
     else this.#write(row, event, next, money, { data, lane, now })
     return true

@@ -5,7 +5,7 @@ import type { JobOutput } from '../contract/job.ts'
 import type { Assignment, AttemptEnd } from '../contract/rpc.ts'
 import type { EmbedOutput } from '../contract/text-output.ts'
 import { type Usage, usageOf } from '../contract/usage.ts'
-import { callCostMicros } from '../core/call-cost.ts'
+import { callCostMicros, presumedCallMicros } from '../core/call-cost.ts'
 import { generatedText } from '../core/chunks.ts'
 import { expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
@@ -42,7 +42,7 @@ const generate = async (assignment: Assignment, tools: Tools): Promise<AttemptEn
     ...call,
     usage,
     providerRequestId,
-    costMicros: costOf(assignment, usage, call.cached, serviceTier),
+    ...costOf(assignment, usage, call.cached, serviceTier),
   })
 }
 
@@ -62,7 +62,7 @@ const embed = async (assignment: Assignment, tools: Tools): Promise<AttemptEnd> 
     ...call,
     usage,
     providerRequestId,
-    costMicros: costOf(assignment, usage, call.cached, null),
+    ...costOf(assignment, usage, call.cached, null),
   })
 }
 
@@ -76,10 +76,10 @@ const callTools = ({ vault, allowPrivate, ai, signal, now }: Tools): CallTools =
 })
 
 type About = Omit<CallEnded<never>, 'kind' | 'outcome'>
-type Booked = About & { usage: Usage; providerRequestId: string | null; costMicros: number | null }
+type Booked = About & Cost & { usage: Usage; providerRequestId: string | null }
 
 /** What is too large for a job's row was bought all the same; asked again, it would be no smaller. */
-const answered = (output: JobOutput, { usage, costMicros: cost, ...about }: Booked): AttemptEnd => {
+const answered = (output: JobOutput, { usage, costMicros: cost, presumedMicros, ...about }: Booked): AttemptEnd => {
   const bytes = new TextEncoder().encode(JSON.stringify(output)).length
   const fits = bytes <= LIMITS.jobOutputBytes
   const message = `The answer has ${bytes} bytes, and a job keeps ${LIMITS.jobOutputBytes}.`
@@ -88,6 +88,7 @@ const answered = (output: JobOutput, { usage, costMicros: cost, ...about }: Book
     output: fits ? output : null,
     fault: fits ? null : fault('artifact_failed', message, { source: 'switchyard' }),
     costMicros: cost,
+    ...(presumedMicros === undefined ? {} : { presumedMicros }),
     usage,
     providerRequestId: about.providerRequestId,
     providerMs: about.providerMs,
@@ -116,8 +117,13 @@ const EMPTY = {
   resume: null,
 } satisfies AttemptEnd
 
-const costOf = ({ price }: Assignment, usage: Usage, cached: boolean, serviceTier: string | null): number | null =>
-  cached ? 0 : callCostMicros(price ?? null, usage, serviceTier)
+type Cost = Pick<AttemptEnd, 'costMicros' | 'presumedMicros'>
+
+const costOf = ({ price = null }: Assignment, usage: Usage, cached: boolean, serviceTier: string | null): Cost => {
+  const cost = cached ? 0 : callCostMicros(price, usage, serviceTier)
+  const presumed = cost === null ? presumedCallMicros(price, usage, serviceTier) : null
+  return presumed === null ? { costMicros: cost } : { costMicros: cost, presumedMicros: presumed }
+}
 
 const OURS = new Set<Failed['code']>(['canceled', 'no_provider', 'deadline_exceeded', 'outcome_unknown'])
 

@@ -1,4 +1,4 @@
-import type { ChatInput } from '../contract/chat.ts'
+import { type ChatInput, outputLimitOf } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { Opening } from '../contract/foreground-rpc.ts'
 import type { RateHints, SealedSecret } from '../contract/rpc.ts'
@@ -27,7 +27,10 @@ import { type Way, wayOf } from './way.ts'
  * never decides: what follows is for the Instance.
  */
 
-export type TextAttempt = Pick<Opening, 'model' | 'baseUrl' | 'route' | 'timeoutMs' | 'credential' | 'deadlineAtMs'>
+export type TextAttempt = Pick<
+  Opening,
+  'model' | 'baseUrl' | 'route' | 'timeoutMs' | 'credential' | 'outputLimit' | 'deadlineAtMs'
+>
 
 export type CallTools = {
   vault: { open(sealed: SealedSecret, identity: string): Promise<string | null> }
@@ -156,9 +159,14 @@ const readyChat = async (
   const way = await openWay(attempt, provider.id, card.model, tools)
   if ('code' in way) return unsent(way)
   const baseUrl = baseOf(attempt)
-  const call = { card, input, stream, includeObfuscation, baseUrl, secret: way.secret, id, nowMs: tools.now() }
+  const limited = withinLimit(input, attempt.outputLimit)
+  const call = { card, input: limited, stream, includeObfuscation, baseUrl, secret: way.secret, id, nowMs: tools.now() }
   return { provider, dialect: way.chat(found.provider.chat), call, way }
 }
+
+/** What the request leaves open, the money that is left for it sets. */
+const withinLimit = (input: ChatInput, limit: number | undefined): ChatInput =>
+  limit === undefined || outputLimitOf(input) !== null ? input : { ...input, max_completion_tokens: limit }
 
 const NO_MODEL = faultOf('no_provider', 'This version knows no such model.')
 /** Ours, not the provider's: the credential may be good, and is not switched off for it. */

@@ -1,7 +1,8 @@
 import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
-import type { Expected } from '../contract/foreground-rpc.ts'
+import type { CallBound, Expected } from '../contract/foreground-rpc.ts'
 import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
+import { boundOfChat, boundOfEmbed } from '../providers/call-bounds.ts'
 import type { Refusal } from '../providers/dialect.ts'
 import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 
@@ -30,4 +31,16 @@ export const expecting = (asked: TextAsked): ((model: string) => Expected) => {
   const { input } = asked
   const promptTokens = promptTokensOf(input)
   return (model) => expectedOfChat(input, promptTokens, findChatModel(model)?.card.maxOutputTokens ?? null)
+}
+
+/** What it can come to at most, for its hold. A job's answer comes in one piece. */
+export const bounding = (asked: TextAsked, stream = false): ((model: string) => CallBound | undefined) => {
+  if (asked.type === 'text.embed@1') {
+    const bound = boundOfEmbed(asked.input)
+    return () => bound
+  }
+  return (model) => {
+    const found = findChatModel(model)
+    return found ? boundOfChat(found.provider, found.card, asked.input, stream) : undefined
+  }
 }

@@ -1,3 +1,4 @@
+import { LIMITS } from '../limits.ts'
 import { decodeChat } from './anthropic-answer.ts'
 import { ANTHROPIC_CHAT_MODELS } from './anthropic-models.ts'
 import { anthropicRate } from './anthropic-rate.ts'
@@ -24,6 +25,7 @@ export const anthropicText: TextProvider = {
     openStream: openChatStream,
     rate: anthropicRate,
   },
+  wholeAnswerTokens: LIMITS.wholeAnswerTokens,
   embed: null,
   chatModels: ANTHROPIC_CHAT_MODELS,
   embedModels: [],

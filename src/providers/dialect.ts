@@ -124,6 +124,8 @@ export type ChatCard = {
   /** `temperature`, `top_p`, penalties. */
   sampling: boolean
   logprobs: boolean
+  /** Of a picture in the prompt at most, where that is more than the others count (`LIMITS.imageTokensMost`). */
+  imageTokens?: number
   /** Other fields of the input that it does not take, where its provider does. */
   without?: readonly (keyof ChatInput)[]
   /** 1 (draft) to 5 (best): our own ranking, for `prefer: quality`. */
@@ -185,6 +187,8 @@ export type TextProvider = {
   chat: ChatDialect | null
   embed: EmbedDialect | null
   chatModels: readonly ChatCard[]
+  /** Tokens that it is asked for at most where the request sets no limit and the answer does not stream. */
+  wholeAnswerTokens?: number
   embedModels: readonly EmbedCard[]
   /** What is assumed of a model that stands in no list; null where such a model does not exist. */
   unlisted: { chat(model: string): ChatCard; embed(model: string): EmbedCard } | null

@@ -2,6 +2,7 @@ import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import { quantitiesOf } from '../contract/price.ts'
 import type { Usage } from '../contract/usage.ts'
+import { bytesOf } from '../core/most-tokens.ts'
 import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, networkFault, parseJson } from './answers.ts'
 import type { Http } from './http.ts'
@@ -64,12 +65,12 @@ export const openAi: Provider = {
     faultOf('outcome_unknown', 'OpenAI makes images in one call: there is nothing to ask after.'),
 }
 
-/** Where size or quality is the provider's choice, the dearest it can choose. A character is a token at most. */
+/** Where size or quality is the provider's choice, the dearest it can choose. A byte is a token at most, whatever the script. */
 const expectedUsage = ({ images, size, quality, body }: OpenAiImageRequest): Expected['usage'] => ({
   images,
   image_size: size === 'auto' ? '1024x1536' : size,
   image_quality: quality === 'auto' ? 'high' : quality,
-  input_tokens: String(body['prompt']).length,
+  input_tokens: bytesOf(String(body['prompt'])),
 })
 
 const contextOf = ({ input, secret, nowMs }: Call): FaultContext => ({

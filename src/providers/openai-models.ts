@@ -78,7 +78,8 @@ export const OPENAI_CHAT_MODELS: readonly ChatCard[] = [
   speaks('gpt-4.1-mini', [1_000_000, 32_768], [2, 2_000]),
   speaks('gpt-4.1-nano', [1_000_000, 32_768], [1, 1_500]),
   speaks('gpt-4o', [128_000, 16_384], [3, 3_000]),
-  speaks('gpt-4o-mini', [128_000, 16_384], [2, 2_000]),
+  // A picture is 2,833 tokens and 5,667 for each of up to eight tiles: its tokens cost a seventeenth of gpt-4o's.
+  { ...speaks('gpt-4o-mini', [128_000, 16_384], [2, 2_000]), imageTokens: 48_169 },
   oSeries('o3', [4, 10_000]),
   oSeries('o4-mini', [3, 6_000]),
 ]
