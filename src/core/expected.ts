@@ -23,6 +23,8 @@ export const promptTokensOf = (input: ChatInput): number => countPrompt(input, A
 export const mostPromptTokensOf = (input: ChatInput, ofPicture: number): number => {
   let tokens = countPrompt(input, { text: mostTokensOf, picture: () => ofPicture })
   for (const message of input.messages) {
+    // Other providers frame a message with more than OpenAI does.
+    tokens += TOKENS_PER_MESSAGE
     if (message.name) tokens += mostTokensOf(message.name)
     if (message.role !== 'assistant') continue
     tokens += mostTokensOf(message.refusal ?? '') + stateTokens(message.extra_content)

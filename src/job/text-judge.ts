@@ -2,9 +2,9 @@ import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { CallBound, Expected } from '../contract/foreground-rpc.ts'
 import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
-import { boundOfChat, boundOfEmbed } from '../providers/call-bounds.ts'
 import type { Refusal } from '../providers/dialect.ts'
 import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
+import { boundOfChat, boundOfEmbed } from './call-bounds.ts'
 
 /** Which models of text accept an input, and what each is expected to use. */
 

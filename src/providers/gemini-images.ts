@@ -2,7 +2,6 @@ import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import { quantitiesOf } from '../contract/price.ts'
 import type { Usage } from '../contract/usage.ts'
-import { bytesOf } from '../core/most-tokens.ts'
 import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, networkFault, parseJson } from './answers.ts'
 import { blockFault } from './gemini-answer.ts'
@@ -44,7 +43,7 @@ export const gemini: Provider = {
     // Lists have an estimate of each model's usual size; larger ones take more tokens, and nobody says how many.
     if (!written.ok || written.request.isLarge) return null
     // A byte is a token at most, whatever the script.
-    return { price: model, usage: { images: 1, input_tokens: bytesOf(input.prompt) } }
+    return { price: model, usage: { images: 1, input_tokens: new TextEncoder().encode(input.prompt).length } }
   },
 
   refuses: (model: string, input: ImageInput) => {

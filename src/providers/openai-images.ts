@@ -2,7 +2,6 @@ import type { Json } from '../contract/fields.ts'
 import type { ImageInput } from '../contract/image.ts'
 import { quantitiesOf } from '../contract/price.ts'
 import type { Usage } from '../contract/usage.ts'
-import { bytesOf } from '../core/most-tokens.ts'
 import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, networkFault, parseJson } from './answers.ts'
 import type { Http } from './http.ts'
@@ -70,7 +69,7 @@ const expectedUsage = ({ images, size, quality, body }: OpenAiImageRequest): Exp
   images,
   image_size: size === 'auto' ? '1024x1536' : size,
   image_quality: quality === 'auto' ? 'high' : quality,
-  input_tokens: bytesOf(String(body['prompt'])),
+  input_tokens: new TextEncoder().encode(String(body['prompt'])).length,
 })
 
 const contextOf = ({ input, secret, nowMs }: Call): FaultContext => ({

@@ -48,6 +48,8 @@ const textOf = (job: TextJob) => job.output?.choices[0]?.message.content
 
 /** 8 tokens of prompt and 100 of answer are expected, at 3 and 5 micros each; 11 and 7 are used. */
 const EXPECTED_USD = 0.000_524
+/** Held are 13 tokens of prompt: half more for the text, and more around it. */
+const HELD_USD = 0.000_539
 const COST_USD = 0.000_068
 
 describe('a chat as a job', () => {
@@ -61,7 +63,7 @@ describe('a chat as a job', () => {
       input: { messages: [{ role: 'user', content: 'Hello' }], max_completion_tokens: 100 },
       usage: { input_tokens: 11, output_tokens: 7 },
       usage_estimated: false,
-      estimate_usd: EXPECTED_USD,
+      estimate_usd: HELD_USD,
       cost_usd: COST_USD,
       price: { model: 'gpt-5-mini', rates: { input_per_mtok: 3, output_per_mtok: 5 }, estimated_usd: EXPECTED_USD },
       attempts: [{ number: 1, model: GPT, outcome: 'done' }],
@@ -265,12 +267,12 @@ describe('money', () => {
     provider.hold()
     const job = await begin(chatJob())
     await eventually('the call is out', () => provider.open === 1)
-    expect(await read(job.id)).toMatchObject({ status: 'running', held_usd: EXPECTED_USD })
-    expect(await ledgerOf(site)).toMatchObject({ held_usd: EXPECTED_USD })
+    expect(await read(job.id)).toMatchObject({ status: 'running', held_usd: HELD_USD })
+    expect(await ledgerOf(site)).toMatchObject({ held_usd: HELD_USD })
     const short = await post(chatJob())
     expect(short).toMatchObject({
       status: 402,
-      body: { error: { code: 'budget_exceeded', details: { estimate_usd: EXPECTED_USD } } },
+      body: { error: { code: 'budget_exceeded', details: { estimate_usd: HELD_USD } } },
     })
     provider.release()
     expect(await ended(job.id)).toMatchObject({ cost_usd: COST_USD, held_usd: null })
@@ -279,11 +281,11 @@ describe('money', () => {
   })
 
   test('is refused to one that is dearer than its own bound', async () => {
-    expect(await post(chatJob({ max_cost_usd: 0.000_523 }))).toMatchObject({
+    expect(await post(chatJob({ max_cost_usd: 0.000_538 }))).toMatchObject({
       status: 402,
       body: { error: { param: 'max_cost_usd' } },
     })
-    expect((await run(chatJob({ max_cost_usd: EXPECTED_USD }))).status).toBe('succeeded')
+    expect((await run(chatJob({ max_cost_usd: HELD_USD }))).status).toBe('succeeded')
   })
 })
 
@@ -321,8 +323,8 @@ describe('a text job that is cut off', () => {
     const canceled = await must(200, site.send<TextJob>('POST', `/jobs/${job.id}/cancel`))
     expect(canceled.body).toMatchObject({ status: 'canceled', output: null, cost_usd: null })
     await eventually('the provider is left', () => provider.aborted === 1)
-    // Nobody knows what it would have cost: what was expected is booked.
-    await expectRest(site, { settled_usd: 0, presumed_usd: EXPECTED_USD })
+    // Nobody knows what it would have cost: what was held is booked.
+    await expectRest(site, { settled_usd: 0, presumed_usd: HELD_USD })
   })
 
   test('by a crash has an unknown outcome, and is not bought again', async () => {

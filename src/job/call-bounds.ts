@@ -5,9 +5,9 @@ import { mostEmbedTokensOf, mostPromptTokensOf } from '../core/expected.ts'
 import { mostTokensOf } from '../core/most-tokens.ts'
 import { tierFactor } from '../core/tier.ts'
 import { LIMITS } from '../limits.ts'
-import { optionsOf } from './anthropic-options.ts'
-import type { ChatCard, TextProvider } from './dialect.ts'
-import { recordOf } from './openai-usage.ts'
+import { optionsOf } from '../providers/anthropic-options.ts'
+import type { ChatCard, TextProvider } from '../providers/dialect.ts'
+import { recordOf } from '../providers/openai-usage.ts'
 
 /** What a call can come to at most by the rules of its provider. Pure. */
 
