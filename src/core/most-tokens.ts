@@ -1,13 +1,15 @@
 import { LIMITS } from '../limits.ts'
-import { roughTokensOf } from './tokens.ts'
+import { sampled, tokensOf } from './tokens.ts'
 
 /**
  * Tokens that a text comes to at most, whoever counts: for holds, which must not lie below the cost. The estimate with room
  * for what it is off by and for tokenizers that cut finer; a token each for digits, which some cut one by one; and for
  * scripts that the estimate knows nothing of a token a byte, which no tokenizer exceeds. Texts made to be cut badly, such as
- * long words of random letters, may still come to more.
+ * long words of random letters, may still come to more; long texts are measured by samples here too.
  */
-export const mostTokensOf = (text: string): number => {
+export const mostTokensOf = (text: string): number => sampled(text, mostOf)
+
+const mostOf = (text: string): number => {
   let more = 0
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at)
@@ -15,7 +17,7 @@ export const mostTokensOf = (text: string): number => {
       if (code >= 48 && code <= 57) more += DIGIT_MORE
     } else if (isStrange(code)) more += code < 0x800 || isHalf(code) ? 2 : 3
   }
-  return Math.min(bytesOf(text), Math.ceil(LIMITS.promptTokensMargin * roughTokensOf(text) + more))
+  return Math.min(bytesOf(text), Math.ceil(LIMITS.promptTokensMargin * tokensOf(text) + more))
 }
 
 /** Beside the third that a digit counts, with its margin. */

@@ -32,13 +32,16 @@ export const tokensOf = (text: string): number => {
 }
 
 /** Quicker for long texts, by pieces from all over: how much is to be held for a call need not be exact. */
-export const roughTokensOf = (text: string): number => {
+export const roughTokensOf = (text: string): number => sampled(text, tokensOf)
+
+/** What a measure of a text comes to that grows as the text does. */
+export const sampled = (text: string, measure: (text: string) => number): number => {
   const most = LIMITS.estimateCharacters
-  if (text.length <= most) return tokensOf(text)
+  if (text.length <= most) return measure(text)
   const step = Math.floor(text.length / SAMPLES)
   const taken = Math.floor(most / SAMPLES)
   let tokens = 0
-  for (let at = 0; at < SAMPLES; at += 1) tokens += tokensOf(text.slice(at * step, at * step + taken))
+  for (let at = 0; at < SAMPLES; at += 1) tokens += measure(text.slice(at * step, at * step + taken))
   return Math.ceil((tokens * text.length) / (SAMPLES * taken))
 }
 

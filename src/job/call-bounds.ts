@@ -1,7 +1,7 @@
 import { type ChatInput, outputLimitOf } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { CallBound } from '../contract/foreground-rpc.ts'
-import { mostEmbedTokensOf, mostPromptTokensOf } from '../core/expected.ts'
+import { mostEmbedTokensOf } from '../core/expected.ts'
 import { mostTokensOf } from '../core/most-tokens.ts'
 import { tierFactor } from '../core/tier.ts'
 import { LIMITS } from '../limits.ts'
@@ -11,12 +11,12 @@ import { recordOf } from '../providers/openai-usage.ts'
 
 /** What a call can come to at most by the rules of its provider. Pure. */
 
-/** Of a model that accepts the input. */
+/** Of a model that accepts the input. `promptTokens`: of the prompt at most, by what the model counts for a picture. */
 export const boundOfChat = (
   { id: provider, wholeAnswerTokens }: TextProvider,
   card: ChatCard,
   input: ChatInput,
-  stream: boolean,
+  { stream, promptTokens }: { stream: boolean; promptTokens(ofPicture: number): number },
 ): CallBound => {
   const choices = input.n ?? 1
   const predicted = predictedTokens(input)
@@ -26,7 +26,7 @@ export const boundOfChat = (
   // A prediction cannot stand beside a limit, so there is no less to hold.
   const least = limit ?? (predicted > 0 ? most : Math.min(most, leastOutput(provider, card, input)))
   return {
-    inputTokens: mostPromptTokensOf(input, card.imageTokens ?? LIMITS.imageTokensMost),
+    inputTokens: promptTokens(card.imageTokens ?? LIMITS.imageTokensMost),
     cachedTokens: cachedTokens(provider, card, input),
     writes: writesOf(provider, input),
     outputTokens: (least + predicted) * choices,

@@ -1,7 +1,7 @@
 import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import type { CallBound, Expected } from '../contract/foreground-rpc.ts'
-import { expectedOfChat, expectedOfEmbed, promptTokensOf } from '../core/expected.ts'
+import { expectedOfChat, expectedOfEmbed, mostPromptTokensOf, promptTokensOf } from '../core/expected.ts'
 import type { Refusal } from '../providers/dialect.ts'
 import { findChatModel, findEmbedModel } from '../providers/text-registry.ts'
 import { boundOfChat, boundOfEmbed } from './call-bounds.ts'
@@ -33,14 +33,21 @@ export const expecting = (asked: TextAsked): ((model: string) => Expected) => {
   return (model) => expectedOfChat(input, promptTokens, findChatModel(model)?.card.maxOutputTokens ?? null)
 }
 
-/** What it can come to at most, for its hold. A job's answer comes in one piece. */
+/** What it can come to at most, for its hold. A job's answer comes in one piece. The prompt is walked once for all models that count pictures alike. */
 export const bounding = (asked: TextAsked, stream = false): ((model: string) => CallBound | undefined) => {
   if (asked.type === 'text.embed@1') {
     const bound = boundOfEmbed(asked.input)
     return () => bound
   }
+  const { input } = asked
+  const counted = new Map<number, number>()
+  const promptTokens = (ofPicture: number): number => {
+    const tokens = counted.get(ofPicture) ?? mostPromptTokensOf(input, ofPicture)
+    counted.set(ofPicture, tokens)
+    return tokens
+  }
   return (model) => {
     const found = findChatModel(model)
-    return found ? boundOfChat(found.provider, found.card, asked.input, stream) : undefined
+    return found ? boundOfChat(found.provider, found.card, input, { stream, promptTokens }) : undefined
   }
 }

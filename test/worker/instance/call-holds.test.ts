@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Completion } from '../../../src/contract/completion.ts'
 import type { ErrorBody } from '../../../src/contract/fault.ts'
-import { must, openSite, type Site } from '../support/client.ts'
+import { must, openSite, rowsOf, type Site } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
 import { fakeIdeogram } from '../support/fake-ideogram.ts'
 import { CLAUDE, chatJob, completion, type FakeTexts, fakeTexts, GPT, provisionTexts } from '../support/fake-texts.ts'
@@ -114,7 +114,7 @@ describe('a tier that costs more', () => {
 
 describe('an answer without a limit', () => {
   /** Writes as much as it is let, or all that the model can. */
-  const writesAll = (times: number) =>
+  const writesAll = (times: number, promptTokens = 200) =>
     provider.next.openai.push(
       ...Array.from(
         { length: times },
@@ -122,7 +122,7 @@ describe('an answer without a limit', () => {
           ({ body }: { body: Record<string, unknown> }) =>
             Response.json(
               completion('Yes', {
-                usage: { prompt_tokens: 200, completion_tokens: body['max_completion_tokens'] ?? 128_000 },
+                usage: { prompt_tokens: promptTokens, completion_tokens: body['max_completion_tokens'] ?? 128_000 },
               }),
             ),
       ),
@@ -169,7 +169,7 @@ describe('an answer without a limit', () => {
 
   test('of a job is limited when it begins, which its event tells, and holds little while it waits', async () => {
     await setBudget(site, 'instance', 1)
-    writesAll(1)
+    writesAll(1, 8)
     const job = chatJob(
       { not_before: new Date(Date.now() + 86_400_000).toISOString(), deadline_s: 200_000 },
       {
@@ -183,13 +183,10 @@ describe('an answer without a limit', () => {
       site.send<{ id: string }>('POST', '/jobs', { json: chatJob({}, { max_completion_tokens: undefined }) }),
     )
     await site.ended(begun.body.id)
-    const { body } = await site.send<{ data: { type: string; data: Record<string, unknown> }[] }>(
-      'GET',
-      `/jobs/${begun.body.id}/events`,
-    )
     const [limit] = limits()
     expect(limit).toBeGreaterThan(12_000)
-    expect(body.data.find(({ type }) => type === 'job.started')?.data).toMatchObject({ output_limit: limit })
+    const [started] = await rowsOf('prod', "SELECT data FROM events WHERE type = 'job.started'")
+    expect(JSON.parse(String(started?.['data'] ?? '{}'))).toMatchObject({ output_limit: limit })
     const ledger = await ledgerOf(site)
     expect(ledger).toMatchObject({ held_usd: waiting.body.held_usd, over_hold_usd: 0, difference_usd: 0 })
   })
