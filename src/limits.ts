@@ -139,7 +139,8 @@ export const LIMITS = {
   imageTokensMost: 5_000,
   /**
    * An attempt without an output limit holds this share of what a budget has left, beside what it is expected to cost, until
-   * all that its model could write is held. Half of a budget then still lets ten more begin with thousands of tokens each.
+   * all that its model could write is held. More would leave little to calls that begin at the same time, less would cut
+   * the answers of a client that calls alone.
    */
   budgetShareOfCall: 1 / 16,
   /** Of one picture in a prompt: about what the providers count for one of a megapixel, and for one seen in low detail. */
