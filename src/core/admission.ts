@@ -101,6 +101,28 @@ export const withinReach = ({ rules, load }: Limiter, now: number): LimiterLoad 
   }
 }
 
+/**
+ * A load under other rules: what is missing from a bucket was missed in tokens, and flows in again as fast as the new rate lets
+ * it. In ms, as it was kept, a call of one a day would hold up the next by a day when there are a thousand. A rate that is
+ * taken away is forgotten.
+ */
+export const underRules = (load: LimiterLoad, before: LimiterRules, after: LimiterRules, now: number): LimiterLoad => {
+  if (isSameRates(before, after)) return load
+  const fullAt = (rate: LimiterRate): number => {
+    const fullAtMs = load.fullAtMs[rate.id] ?? 0
+    const old = before.rates.find(({ id }) => id === rate.id)
+    if (!old || fullAtMs <= now) return fullAtMs
+    const tokens = (fullAtMs - now) / intervalOf(rateInForce(old, load))
+    // Rounded up, as intervals are: no token is given away.
+    return now + Math.ceil(tokens * intervalOf(rateInForce(rate, load)) * 1024) / 1024
+  }
+  return { ...load, fullAtMs: Object.fromEntries(after.rates.map((rate) => [rate.id, fullAt(rate)])) }
+}
+
+export const isSameRates = ({ rates }: LimiterRules, { rates: others }: LimiterRules): boolean =>
+  rates.length === others.length &&
+  rates.every(({ id, limit }) => others.some((other) => other.id === id && other.limit === limit))
+
 /** The tightest of a limiter's rates by requests, as clients are told of it: which has the least left. Null without one. */
 export const requestQuota = ({ rules, load }: Limiter, now: number) => {
   const quotas = rules.rates.flatMap((rate) => {

@@ -87,7 +87,7 @@ export class Administration {
           ? (existing?.keyless ?? false)
           : request.base_url !== null && setup.credentials.length === 0,
     })
-    this.#books.configure(this.#admin)
+    this.#books.reconfigure(this.#admin, now)
     return this.provider(id, now)
   }
 
@@ -181,7 +181,7 @@ export class Administration {
     const called = this.#admin.providers().find(({ id }) => id === provider)
     // Who has been given a secret once is not called without: also not in the moment between an old one and a new one.
     if (called?.keyless) this.#admin.saveProvider({ ...called, keyless: false })
-    this.#books.configure(this.#admin)
+    this.#books.reconfigure(this.#admin, origin.now)
     if (change.enabled || change.secret) this.#credentials.mend(existing ?? row, origin.requestId)
     return ok(this.#credential(row, origin.now))
   }

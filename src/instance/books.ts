@@ -2,7 +2,15 @@ import type { CredentialLimits } from '../contract/credential.ts'
 import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
 import type { Route } from '../contract/route.ts'
-import { initialLoad, type Limiter, type LimiterLoad, type LimiterRules, release } from '../core/admission.ts'
+import {
+  initialLoad,
+  isSameRates,
+  type Limiter,
+  type LimiterLoad,
+  type LimiterRules,
+  release,
+  underRules,
+} from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
 import { type CredentialUse, initialUse } from '../core/credential-use.ts'
 import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
@@ -147,6 +155,26 @@ export class Books {
     }
   }
 
+  /** The same after an operator's change: what stands in a bucket is measured by the rate that holds from now on. */
+  reconfigure(admin: AdminStore, now: number): void {
+    const before = this.#allRules()
+    this.configure(admin)
+    const after = this.#allRules()
+    for (const name of new Set([...before.keys(), ...after.keys()])) {
+      const [old, rules] = [before.get(name) ?? NO_RULES, after.get(name) ?? NO_RULES]
+      if (isSameRates(old, rules)) continue
+      const load = underRules(this.#loads.get(name) ?? initialLoad(), old, rules, now)
+      this.setLoad(name, load)
+      admin.saveLimiter(name, load)
+      // They were counted by the old measure.
+      this.tokenCharges.forgetLimiter(name)
+    }
+  }
+
+  #allRules(): Map<string, LimiterRules> {
+    return new Map([...this.#rules, ...this.paces.rules()])
+  }
+
   #configure(admin: AdminStore): void {
     const rows = new Map(admin.providers().map((row) => [row.id, row]))
     const credentials = admin.credentials.all()
@@ -235,7 +263,7 @@ export class Books {
     const limiter = this.credentialName(provider, name)
     return {
       name: limiter,
-      rules: this.#rules.get(limiter) ?? { concurrency: null, rates: [] },
+      rules: this.#rules.get(limiter) ?? NO_RULES,
       load: this.load(limiter),
     }
   }
@@ -347,6 +375,7 @@ export class Books {
   }
 }
 
+const NO_RULES: LimiterRules = { concurrency: null, rates: [] }
 const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * 60 * 1000
 

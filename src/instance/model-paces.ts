@@ -90,6 +90,11 @@ export class ModelPaces {
     for (const [name, of] of this.#kept) this.#kept.set(name, { ...of, ...this.#rulesFor(of) })
   }
 
+  /** By the names of their limiters. */
+  rules(): [name: string, rules: LimiterRules][] {
+    return [...this.#kept].map(([name, { rules }]) => [name, rules])
+  }
+
   #rulesFor(of: PaceOf): { rules: LimiterRules } {
     return { rules: paceOver(this.#configuredFor(of)).rules }
   }

@@ -39,10 +39,10 @@ export class TokenCharges {
     this.#charges.delete(job)
   }
 
-  /** The limiter is gone for good. */
+  /** The limiter is gone, or counts otherwise: calls under way give nothing back to it. */
   forgetLimiter(limiter: string): void {
-    // Their numbers would say nothing to one that comes to bear its name.
-    if (this.#returns.delete(limiter)) for (const ofJob of this.#charges.values()) ofJob.delete(limiter)
+    this.#returns.delete(limiter)
+    for (const ofJob of this.#charges.values()) ofJob.delete(limiter)
   }
 
   clear(): void {

@@ -15,6 +15,7 @@ import {
   requestQuota,
   slotsOf,
   slow,
+  underRules,
   withinReach,
 } from '../../../src/core/admission.ts'
 import { LIMITS } from '../../../src/limits.ts'
@@ -272,4 +273,53 @@ test('admission agrees with the time it announces', () => {
       expect(admit([one], tokens, at).admitted).toBe(true)
     }),
   )
+})
+
+describe('a limiter whose rates are changed', () => {
+  const rulesOf = (...rates: LimiterRate[]): LimiterRules => ({ concurrency: null, rates })
+  const rate = fc.integer({ min: 1, max: 2_000 })
+
+  test('owes as many calls as before, each as long as the new rate takes for one', () => {
+    const [used] = admitted([limiter(rulesOf(perDay(1)))], NOW)
+    const load = underRules(used?.load ?? initialLoad(), rulesOf(perDay(1)), rulesOf(perDay(1_000)), NOW)
+    const raised = limiter(rulesOf(perDay(1_000)), load)
+    expect(load.fullAtMs.per_day).toBe(NOW + paceOf(raised, 0))
+    expect(readyAt(raised, 0, NOW)).toBe(NOW)
+  })
+
+  test('forgets a rate that is taken away, and keeps those that stay', () => {
+    const load = { ...initialLoad(), fullAtMs: { per_minute: NOW + 500, per_day: NOW + DAY } }
+    const after = underRules(load, rulesOf(perMinute(10), perDay(1)), rulesOf(perMinute(10)), NOW)
+    expect(after.fullAtMs).toEqual({ per_minute: NOW + 500 })
+  })
+
+  test('that is raised, at whatever moment, lets no more than its new limit out in any window', () => {
+    const waits = fc.array(fc.integer({ min: 0, max: 5_000 }), { minLength: 1, maxLength: 400 })
+    fc.assert(
+      fc.property(rate, rate, waits, fc.nat({ max: 399 }), (a, b, steps, raisedAt) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)]
+        let current = limiter(rulesOf(perMinute(low)))
+        let now = NOW
+        const sent: number[] = []
+        for (const [i, step] of steps.entries()) {
+          now += step
+          if (i === raisedAt) {
+            const rules = rulesOf(perMinute(high))
+            current = { ...current, rules, load: underRules(current.load, current.rules, rules, now) }
+          }
+          for (;;) {
+            const admission = admit([current], 0, now)
+            if (!admission.admitted) break
+            current = { ...current, load: admission.loads[0] ?? initialLoad() }
+            sent.push(now)
+          }
+        }
+        for (let first = 0, last = 0; last < sent.length; last += 1) {
+          while ((sent[last] ?? 0) - (sent[first] ?? 0) >= MINUTE) first += 1
+          expect(last - first + 1).toBeLessThanOrEqual(high)
+        }
+      }),
+      { numRuns: 100 },
+    )
+  })
 })

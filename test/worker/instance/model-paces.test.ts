@@ -250,6 +250,19 @@ describe('the pace of a model', () => {
     expect((await providerView()).adaptive.models).toMatchObject([{ share: 0.5, requests_per_minute: 5 }])
   })
 
+  test('owes as many calls as before when the limits are raised, not as much time', async () => {
+    const clock = movableClock()
+    clock.freeze()
+    await limit({ requests_per_minute: 10 })
+    await serve(GPT, told(1, 60_000))
+    await letPass(clock, 120_000)
+    const rejected = { ...END, fault: fault('provider_rejected', 'no', { source: 'provider' }) }
+    await serve(GPT, rejected)
+    await cannotBegin(GPT)
+    await limit({ requests_per_minute: 1_000 })
+    await serve(GPT, rejected)
+  })
+
   test('in tokens lets out what is expected to fit, and gives back what was not used', async () => {
     movableClock().freeze()
     await limit({ tokens_per_minute: 12_000 })
