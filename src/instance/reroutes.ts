@@ -68,15 +68,22 @@ export class Reroutes {
 
   #offerJob(row: JobRow, offered: Offered, now: number): void {
     if (row.resume !== null) return
-    const [other] = alternativesOf(this.#desk.books, row, new Set([row.model]), now)
-    if (!other) return
-    if (other.readyAtMs > now) {
+    const others = alternativesOf(this.#desk.books, row, this.#triedBy(row), now)
+    const other = others.find(({ readyAtMs }) => readyAtMs <= now)
+    if (!other) {
       // No sooner than it is worth looking at all of them again.
-      offered.againAtMs = earliest(offered.againAtMs, Math.max(other.readyAtMs, now + WORTH_WAITING_MS))
+      for (const { readyAtMs } of others)
+        offered.againAtMs = earliest(offered.againAtMs, Math.max(readyAtMs, now + WORTH_WAITING_MS))
       return
     }
     const why = fault('provider_unavailable', `The provider "${row.provider}" cannot be called now.`)
     this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
+  }
+
+  /** As after a fault: what the job has fallen back from would fail it again, and may have to be paid again. */
+  #triedBy(row: JobRow): Set<string> {
+    const attempts = row.attempt > row.round_after ? this.#desk.jobs.attempts(row.id) : []
+    return new Set([row.model, ...attempts.filter(({ number }) => number > row.round_after).map(({ model }) => model)])
   }
 }
 

@@ -71,4 +71,17 @@ describe('while a provider is off', () => {
     }
     expect((await site.job(id)).model).toBe(OTHER)
   })
+
+  test('it moves to the one that can start now, where one that it names before has room in a moment only', async () => {
+    const clock = movableClock()
+    clock.freeze()
+    const site = await openTwo({ requests_per_minute: 9 })
+    await must(201, site.send('POST', '/providers/openai/credentials', { json: { name: 'main', secret: 'sk-1' } }))
+    await site.begin(ONLY_FIRST)
+    const { id } = await site.begin({ ...EITHER, models: [FIRST, OTHER, 'openai/gpt-image-2'] })
+    await site.begin(ONLY_OTHER)
+    clock.advance(6_000)
+    await must(200, switchOffFirst(site))
+    expect((await site.job(id)).model).toBe('openai/gpt-image-2')
+  })
 })
