@@ -46,8 +46,16 @@ export const passBreaker = (
   return { passes: true, breaker: { state: 'half_open', openings: breaker.openings, probing: true, holder } }
 }
 
+/**
+ * Whether what came of a call of `holder` says anything of the one thing that has opened a breaker, such as an empty account:
+ * unless it is closed, only its probe does. Calls begun before it opened end well, or as the one that opened it.
+ */
+export const isTelling = (breaker: Breaker, holder: string): boolean =>
+  breaker.state === 'closed' || isProbe(breaker, holder)
+
 /** The probe of `holder` ended without a verdict, as a canceled one does: the next call probes. Another's goes on. */
 export const releaseProbe = (breaker: Breaker, holder: string): Breaker =>
+  isProbe(breaker, holder) ? { state: 'half_open', openings: breaker.openings, probing: false } : breaker
+
+const isProbe = (breaker: Breaker, holder: string): breaker is Breaker & { state: 'half_open' } =>
   breaker.state === 'half_open' && breaker.probing && (breaker.holder ?? holder) === holder
-    ? { state: 'half_open', openings: breaker.openings, probing: false }
-    : breaker

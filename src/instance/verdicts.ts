@@ -1,8 +1,8 @@
 import type { Fault } from '../contract/fault.ts'
-import type { AttemptEnd, RateHints } from '../contract/rpc.ts'
+import { type AttemptEnd, type RateHints, refText } from '../contract/rpc.ts'
 import { wasRefused } from '../core/adaptive.ts'
 import { heed, initialLoad, type Limiter, type LimiterLoad, relax, slow } from '../core/admission.ts'
-import { type Breaker, type BreakerEvent, stepBreaker } from '../core/breaker.ts'
+import { type Breaker, type BreakerEvent, isTelling, stepBreaker } from '../core/breaker.ts'
 import { FAULT_TABLE } from '../core/outcome.ts'
 import { isWhole } from '../core/pace.ts'
 import { recordRun } from '../core/track-record.ts'
@@ -43,7 +43,7 @@ export class Verdicts {
     // What became of an older secret says nothing of the one that has replaced it.
     const current = credential && attempt && attempt.secret >= credential.secret ? credential : null
     const before = current && this.#desk.books.breaker(this.#nameOf(current))
-    this.#breakers(row.provider, current, meaning)
+    this.#breakers(row, current, meaning)
     // Too fast, out of quota, a bad key: the provider is up, which ends its probe without a verdict. So does what failed
     // for another reason than the credential: whoever uses it next probes it.
     releaseProbes(this.#desk, row)
@@ -136,7 +136,7 @@ export class Verdicts {
   }
 
   #breakers(
-    provider: string,
+    { id, attempt, provider }: JobRow,
     credential: CredentialRow | null,
     meaning: (typeof FAULT_TABLE)['canceled']['breaker'],
   ): void {
@@ -145,7 +145,7 @@ export class Verdicts {
     const ofCredential = credential === null ? null : this.#nameOf(credential)
     if (meaning === 'counts') this.#step(ofProvider, 'failure')
     else if (meaning === 'good') this.#step(ofProvider, 'success')
-    if (ofCredential === null) return
+    if (ofCredential === null || !isTelling(books.breaker(ofCredential), refText({ job: id, attempt }))) return
     if (meaning === 'opens') this.#step(ofCredential, 'trip')
     else if (meaning === 'good') this.#step(ofCredential, 'success')
   }

@@ -4,6 +4,7 @@ import {
   type Breaker,
   type BreakerEvent,
   initialBreaker,
+  isTelling,
   passBreaker,
   releaseProbe,
   stepBreaker,
@@ -121,6 +122,15 @@ describe('a half-open breaker', () => {
     const { breaker, now } = probing(opened)
     expect(stepBreaker(releaseProbe(breaker, 'probe'), 'failure', now)).toEqual(stepBreaker(breaker, 'failure', now))
   })
+})
+
+test('of one thing that has opened it only the probe tells, of a closed one every call', () => {
+  const { breaker } = probing(following(['trip']))
+  const tells = (of: Breaker) => ['probe', 'another'].map((holder) => isTelling(of, holder))
+  expect(tells(initialBreaker())).toEqual([true, true])
+  expect(tells(following(['trip']))).toEqual([false, false])
+  expect(tells(breaker)).toEqual([true, false])
+  expect(tells(releaseProbe(breaker, 'probe'))).toEqual([false, false])
 })
 
 test('a provider that stays down is asked at doubling intervals, up to two minutes, and no more seldom', () => {
