@@ -1,5 +1,5 @@
 import { refText } from '../contract/rpc.ts'
-import { admit, initialLoad, slotsOf, withinReach } from '../core/admission.ts'
+import { admit, initialLoad, type Limiter, slotsOf, withinReach } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { type Breaker, passBreaker } from '../core/breaker.ts'
 import { nextClass, serveJob } from '../core/fair-queue.ts'
@@ -53,7 +53,7 @@ export class Dispatcher {
     const setup = books.setups.get(provider)
     if (!setup?.enabled || books.queues.ready(provider).size === 0) return null
     const lines = new WaitingLines(this.#desk, provider, Math.max(1, Math.min(this.#roomOf(provider), ROWS_AT_ONCE)))
-    let wakeAt: number | null = null
+    let wakeAt = this.#closeFull(provider, lines, now)
     let moved = false
     for (let looked = 0; looked < LIMITS.claimsPerTurn; looked += 1) {
       // Who ends makes room, and rings for the next turn; until then no row is worth reading.
@@ -78,6 +78,21 @@ export class Dispatcher {
     }
     // There may be more behind those that were looked at.
     return moved ? now : wakeAt
+  }
+
+  /** Models whose own limits let nothing begin are out of this turn; returns when the first may be back, as far as is known. */
+  #closeFull(provider: string, lines: WaitingLines, now: number): number | null {
+    const { books } = this.#desk
+    let wakeAt: number | null = null
+    for (const model of books.queues.ready(provider).keys()) {
+      const [, ...own] = books.limiters(model)
+      if (own.length === 0) continue
+      const admission = admit(this.#withinReach(own, now), 0, now)
+      if (admission.admitted) continue
+      lines.close(model)
+      wakeAt = earliest(wakeAt, admission.untilMs)
+    }
+    return wakeAt
   }
 
   /** Calls that the provider's concurrency lets begin. */
@@ -142,17 +157,24 @@ export class Dispatcher {
     return { started: true }
   }
 
-  /** A clock that was set back must stop no limit for longer than its window. */
+  /** What stands before a call of this job. */
   #bringWithinReach(row: JobRow, now: number): void {
     const { books } = this.#desk
     const { credentials = [], retired = [], standIn = null } = books.setups.get(row.provider) ?? {}
     const own = [...credentials, ...retired, ...(standIn ? [standIn] : [])].flatMap(({ provider, name }) =>
       books.placesOf({ provider, model: row.model, credential: name }),
     )
-    for (const limiter of [...books.limiters(row.model), ...own]) {
+    this.#withinReach([...books.limiters(row.model), ...own], now)
+  }
+
+  /** A clock that was set back must stop no limit for longer than its window. */
+  #withinReach(limiters: readonly Limiter[], now: number): Limiter[] {
+    return limiters.map((limiter) => {
       const load = withinReach(limiter, now)
-      if (load !== limiter.load) books.setLoad(limiter.name, load)
-    }
+      if (load === limiter.load) return limiter
+      this.#desk.books.setLoad(limiter.name, load)
+      return { ...limiter, load }
+    })
   }
 
   /** What goes on from an earlier attempt belongs to the account of its credential: another knows nothing of it. */

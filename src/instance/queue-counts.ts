@@ -7,7 +7,7 @@ export type Queued = { provider: string; model: string; priority: number; queued
 export class QueueCounts {
   /** Per provider: models, their priorities, and how many jobs of each. */
   readonly #ready = new Map<string, Map<string, Map<number, number>>>()
-  /** Per `provider priority`: how many wait since which minute. */
+  /** Per `model priority`: how many wait since which minute. */
   readonly #since = new Map<string, Map<number, number>>()
 
   enter(job: Queued, count = 1): void {
@@ -15,9 +15,9 @@ export class QueueCounts {
     const priorities = models.get(job.model) ?? new Map<number, number>()
     raise(priorities, job.priority, count)
     this.#ready.set(job.provider, models.set(job.model, priorities))
-    const since = this.#since.get(`${job.provider} ${job.priority}`) ?? new Map<number, number>()
+    const since = this.#since.get(`${job.model} ${job.priority}`) ?? new Map<number, number>()
     raise(since, minuteOf(job), count)
-    this.#since.set(`${job.provider} ${job.priority}`, since)
+    this.#since.set(`${job.model} ${job.priority}`, since)
   }
 
   leave(job: Queued): void {
@@ -25,7 +25,9 @@ export class QueueCounts {
     const priorities = models?.get(job.model)
     lower(priorities, job.priority)
     if (priorities?.size === 0) models?.delete(job.model)
-    lower(this.#since.get(`${job.provider} ${job.priority}`), minuteOf(job))
+    const since = this.#since.get(`${job.model} ${job.priority}`)
+    lower(since, minuteOf(job))
+    if (since?.size === 0) this.#since.delete(`${job.model} ${job.priority}`)
   }
 
   /** Models of a provider with jobs that could start, and how many of each priority. */
@@ -47,10 +49,10 @@ export class QueueCounts {
     return sum
   }
 
-  /** Since when the oldest waits, to the minute, in ms since the epoch. */
-  oldestAtMs(provider: string, priority: number): number {
+  /** Since when the oldest of a model waits, to the minute, in ms since the epoch. */
+  oldestAtMs(model: string, priority: number): number {
     let oldest = Number.POSITIVE_INFINITY
-    for (const minute of this.#since.get(`${provider} ${priority}`)?.keys() ?? []) oldest = Math.min(oldest, minute)
+    for (const minute of this.#since.get(`${model} ${priority}`)?.keys() ?? []) oldest = Math.min(oldest, minute)
     return oldest * MINUTE_MS
   }
 

@@ -23,16 +23,18 @@ export class WaitingLines {
     this.#piece = piece
   }
 
-  /** Priorities at which somebody may still wait. */
+  /** Priorities at which somebody may still wait. What waits for a model that is closed lifts nobody else. */
   classes(): WaitingClass[] {
-    const { books } = this.#desk
-    const priorities = new Set<number>()
-    for (const [model, counts] of books.queues.ready(this.#provider))
-      for (const priority of counts.keys()) if (this.#isOpen(model, priority)) priorities.add(priority)
-    return [...priorities].map((priority) => ({
-      priority,
-      oldestAtMs: books.queues.oldestAtMs(this.#provider, priority),
-    }))
+    const { queues } = this.#desk.books
+    const oldest = new Map<number, number>()
+    for (const [model, counts] of queues.ready(this.#provider)) {
+      for (const priority of counts.keys()) {
+        if (!this.#isOpen(model, priority)) continue
+        const atMs = queues.oldestAtMs(model, priority)
+        oldest.set(priority, Math.min(atMs, oldest.get(priority) ?? atMs))
+      }
+    }
+    return [...oldest].map(([priority, oldestAtMs]) => ({ priority, oldestAtMs }))
   }
 
   /** The job of a class with the lowest tag; null where all were passed. */

@@ -2,9 +2,9 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/contract/job.ts'
 import { intervalOf } from '../../../src/core/token-bucket.ts'
-import { instanceStub, jobRequest, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
-import { eventually, movableClock } from '../support/clock.ts'
-import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
+import { instanceStub, jobRequest, must, openSite, rowsOf, type Site, SYNC } from '../support/client.ts'
+import { eventually, movableClock, pause } from '../support/clock.ts'
+import { type FakeIdeogram, failing, fakeIdeogram } from '../support/fake-ideogram.ts'
 
 const LIMIT = 'instance:prod:provider:ideogram'
 
@@ -58,6 +58,36 @@ describe('order', () => {
       'old and low',
       'nine minutes later',
     ])
+  })
+
+  test('is not turned round by the age of jobs whose own model has no room: bulk work of another model stays behind', async () => {
+    const clock = movableClock()
+    const site = await openSite('prod', { limits: { concurrency: 2 } })
+    const models = { 'ideogram-3': { limits: { concurrency: 1 } } }
+    await must(200, site.send('PUT', '/providers/ideogram', { json: { models } }))
+    const [full, free] = [{ models: ['ideogram/ideogram-3'] }, { models: ['ideogram/ideogram-4'] }]
+    const [hangs, gate] = [{ open: false }, { open: false }]
+    const until = (of: { open: boolean }) => async (url: URL) => {
+      while (!of.open) await pause(2)
+      return failing(400)(url)
+    }
+    const more = { deadline_s: 3600, max_attempts: 1 }
+    provider.next.generate.push(until(hangs))
+    await site.begin(named('holds its model', { ...more, ...full }))
+    await eventually('it hangs', () => provider.open.generate === 1)
+    provider.next.generate.push(until(gate))
+    await site.begin(named('holds the other place', { ...more, ...free }))
+    await eventually('both hang', () => provider.open.generate === 2)
+    for (let i = 0; i < 3; i += 1) await site.begin(named('old', { ...more, ...full, priority: 0, project: 'a' }))
+    clock.advance(8 * 60_000)
+    const jobs = [
+      await site.begin(named('bulk', { ...more, ...free, priority: 0, project: 'b' })),
+      await site.begin(named('usual', { ...more, ...free, project: 'b' })),
+    ]
+    gate.open = true
+    await allEnded(site, jobs)
+    expect(provider.accepted.map(({ prompt }) => prompt)).toEqual(['usual', 'bulk'])
+    hangs.open = true
   })
 
   test('is shown: place, what is waited for, and the name of the limit', async () => {
