@@ -13,7 +13,7 @@ import {
 } from '../core/admission.ts'
 import { type Breaker, initialBreaker } from '../core/breaker.ts'
 import { type CredentialUse, initialUse } from '../core/credential-use.ts'
-import { emptyOrder, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
+import { emptyOrder, joinLine, leaveLine, type QueueOrder, restoreTags } from '../core/fair-queue.ts'
 import { emptyRecord, type TrackRecord } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import type { CountsBy } from '../providers/provider.ts'
@@ -25,7 +25,7 @@ import type { EventStore } from './event-store.ts'
 import type { JobStore } from './job-store.ts'
 import { ModelPaces, type Pace, type PaceOf } from './model-paces.ts'
 import type { PriceBook } from './price-book.ts'
-import { QueueCounts } from './queue-counts.ts'
+import { QueueCounts, type Queued } from './queue-counts.ts'
 import { standInFor } from './stand-in.ts'
 import { TokenCharges } from './token-charges.ts'
 import { UsageMirror } from './usage.ts'
@@ -121,8 +121,8 @@ export class Books {
     for (const row of jobs.census.liveCounts()) this.#live.set(`${row.provider} ${row.status}`, row.count)
     for (const row of jobs.census.readyCounts())
       this.queues.enter({ ...row, queued_at_ms: row.minute * MINUTE_MS }, row.count)
-    for (const { provider, priority, project, least, greatest } of jobs.census.tagRanges()) {
-      restoreTags(this.order(provider), priority, project ?? '', this.weightOf(project), { least, greatest })
+    for (const { provider, priority, project, ...tags } of jobs.census.tagRanges()) {
+      restoreTags(this.order(provider), priority, project ?? '', this.weightOf(project), tags)
     }
     this.lanes = []
     for (const row of jobs.running()) {
@@ -338,6 +338,18 @@ export class Books {
     const order = this.#orders.get(provider) ?? emptyOrder()
     this.#orders.set(provider, order)
     return order
+  }
+
+  /** A job could start from now on: `job` is as it will be written. */
+  joinQueue(job: Queued & { project: string | null }): void {
+    this.queues.enter(job)
+    joinLine(this.order(job.provider), job.priority, job.project ?? '')
+  }
+
+  /** It could not any more; `hadTurn` where it has started. */
+  leaveQueue(job: Queued & { project: string | null }, hadTurn: boolean): void {
+    this.queues.leave(job)
+    leaveLine(this.order(job.provider), job.priority, job.project ?? '', hadTurn)
   }
 
   weightOf(project: string | null): number {

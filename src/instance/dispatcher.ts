@@ -44,7 +44,7 @@ export class Dispatcher {
     const row = jobs.find(id)
     if (row?.status !== 'queued' || row.due_at_ms !== null || books.queues.waitingAt(row.provider) !== 1) return
     if (!books.setups.get(row.provider)?.enabled) return
-    if (this.#start(row, now).started) serveJob(books.order(row.provider), row.priority, row.tag)
+    if (this.#start(row, now).started) serveJob(books.order(row.provider), row.priority, row.project ?? '', row.tag)
   }
 
   /** Claims until a provider's limits, its queue or the lanes are exhausted; returns when to try again, or null. */
@@ -66,7 +66,7 @@ export class Dispatcher {
       const outcome = this.#start(row, now, looked >= CROWDED)
       if (outcome.started) {
         moved = true
-        serveJob(books.order(provider), row.priority, row.tag)
+        serveJob(books.order(provider), row.priority, row.project ?? '', row.tag)
       } else {
         moved ||= outcome.hasLeft ?? false
         wakeAt = earliest(wakeAt, outcome.untilMs)

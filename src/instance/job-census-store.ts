@@ -45,18 +45,30 @@ export class JobCensus {
       .flatMap((row) => (v.is(Row, row) ? [row] : []))
   }
 
-  /** Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project. At the actor's start only. */
-  tagRanges(): { provider: string; priority: number; project: string | null; least: number; greatest: number }[] {
+  /**
+   * Least and greatest tag of what waits, runs or waits for a retry, per provider, priority and project, and how many could start.
+   * At the actor's start only.
+   */
+  tagRanges(): {
+    provider: string
+    priority: number
+    project: string | null
+    least: number
+    greatest: number
+    waiting: number
+  }[] {
     const Row = v.object({
       provider: v.string(),
       priority: count,
       project: text,
       least: v.number(),
       greatest: v.number(),
+      waiting: count,
     })
     return this.#sql
       .exec(
-        `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest FROM jobs
+        `SELECT provider, priority, project, min(tag) AS least, max(tag) AS greatest,
+           sum(status = 'queued' AND due_at_ms IS NULL) AS waiting FROM jobs
          WHERE ended_at_ms IS NULL AND status <> 'scheduled' AND budget_scope IS NULL GROUP BY provider, priority, project`,
       )
       .toArray()

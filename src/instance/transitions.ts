@@ -60,7 +60,7 @@ export class Transitions {
     jobs.insert({ ...job, tag: isReady ? this.#tag(job) : 0, ...(waits ? { due_at_ms: untilMs } : {}) }, money)
     if (waits) jobs.saveDeadline(job.id, untilMs, job.deadline_at_ms - ambient.now())
     books.enter(job.provider, job.status)
-    if (isReady) books.queues.enter(job)
+    if (isReady) books.joinQueue(job)
     this.#tell(job, 'job.queued', {
       status: job.status,
       type: job.type,
@@ -143,11 +143,11 @@ export class Transitions {
     const { jobs, books } = this.#desk
     if (row.status === 'running') this.#leaveRunning(row, event)
     if (row.ended_at_ms === null) books.leave(row.provider, row.status)
-    if (isReady(row.status, row.due_at_ms)) books.queues.leave(row)
+    if (isReady(row.status, row.due_at_ms)) books.leaveQueue(row, event.type === 'claimed')
     const place = this.#placeOf(row, next.job, now)
     if (next.job.endedAtMs === null) books.enter(place.provider, next.job.status)
     if (isReady(next.job.status, next.job.dueAtMs))
-      books.queues.enter({
+      books.joinQueue({
         ...place,
         ...row,
         model: next.job.model,

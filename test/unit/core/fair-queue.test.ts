@@ -69,6 +69,39 @@ describe('shares between projects', () => {
     expect(othersBefore(line, second.id, NOW)).toBeLessThanOrEqual(22)
   })
 
+  test('what a project has canceled costs its next job no turn, also after a restart', () => {
+    for (const restarts of [false, true]) {
+      const line = new WaitingLine()
+      line.addMany(1_000, 'mistaken', 5, NOW)
+      line.addMany(1_000, 'other', 5, NOW)
+      servedBy(line, 10, 'project', NOW)
+      if (restarts) line.restart()
+      line.cancel('mistaken')
+      expect(othersBefore(line, line.add('mistaken', 5, NOW).id, NOW)).toBeLessThanOrEqual(2)
+    }
+  })
+
+  test('lie within 10 % of the weights also where a project now and then cancels all that waits of it, which gains it nothing', () => {
+    fc.assert(
+      fc.property(anyWeights, fc.array(fc.nat({ max: 40 }), { minLength: 5, maxLength: 50 }), (weights, cancels) => {
+        const names = weights.map((_, i) => `p${i}`)
+        const line = new WaitingLine(Object.fromEntries(names.map((name, i) => [name, weights[i] ?? 1])))
+        const counts = new Map<string, number>()
+        for (let turn = 0; turn < 2_000; turn += 1) {
+          if (cancels[turn % cancels.length] === 0) line.cancel('p0')
+          for (const name of names) if (line.waitingOf(name) < 5) line.addMany(20, name, 5, NOW)
+          const job = line.serve(NOW)
+          if (job) counts.set(job.project, (counts.get(job.project) ?? 0) + 1)
+        }
+        for (const [i, name] of names.entries()) {
+          const fair = (2_000 * (weights[i] ?? 1)) / sum(weights)
+          expect(Math.abs((counts.get(name) ?? 0) - fair)).toBeLessThanOrEqual(0.1 * fair)
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
   test('a project that was idle has saved nothing up', () => {
     const line = new WaitingLine()
     line.addMany(1, 'idle', 5, NOW)
@@ -117,12 +150,12 @@ describe('shares between projects', () => {
   test('are remembered of a bounded number of projects, the last to come, in a stream of new ones that never ends', () => {
     const order = emptyOrder()
     const most = LIMITS.projectsRemembered
-    for (let i = 0; i < 20 * most; i += 1) serveJob(order, 5, tagJob(order, 5, `guest ${i}`, 1))
+    for (let i = 0; i < 20 * most; i += 1) serveJob(order, 5, `guest ${i}`, tagJob(order, 5, `guest ${i}`, 1))
     const shares = order.classes.get(5)
     expect(shares?.next.size).toBeLessThanOrEqual(most)
     expect(shares?.next.has(`guest ${20 * most - 1}`)).toBe(true)
     expect(shares?.weights).toBe(shares?.next.size)
-    for (let i = 0; i < 2 * most; i += 1) restoreTags(order, 5, `found ${i}`, 1, { least: 9, greatest: 9 })
+    for (let i = 0; i < 2 * most; i += 1) restoreTags(order, 5, `found ${i}`, 1, { least: 9, greatest: 9, waiting: 1 })
     expect(shares?.next.size).toBeLessThanOrEqual(most)
     expect(shares?.weights).toBe(shares?.next.size)
   })

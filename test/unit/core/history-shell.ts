@@ -144,7 +144,7 @@ export class History {
           item.project === entry.project,
       )
       const tags = queue.map((item) => item.tag)
-      const range = { least: Math.min(...tags), greatest: Math.max(...tags) }
+      const range = { least: Math.min(...tags), greatest: Math.max(...tags), waiting: queue.length }
       restoreTags(this.#order(providerOf(model)), entry.priority, entry.project, 1, range)
     }
   }
@@ -183,7 +183,7 @@ export class History {
       const started = this.#start(head, provider, now)
       if (started === 'provider waits') return
       if (started === 'model waits') blocked.add(head.job.model)
-      else serveJob(this.#order(provider), head.priority, head.tag)
+      else serveJob(this.#order(provider), head.priority, head.project, head.tag)
     }
   }
 

@@ -1,5 +1,7 @@
 import {
   emptyOrder,
+  joinLine,
+  leaveLine,
   nextClass,
   type QueueOrder,
   restoreTags,
@@ -24,6 +26,7 @@ export class WaitingLine {
 
   add(project: string, priority: number, now: number): Waiting {
     const tag = tagJob(this.order, priority, project, this.#weights[project] ?? 1)
+    joinLine(this.order, priority, project)
     this.#lastId += 1
     const job = { id: this.#lastId, project, priority, tag, sinceMs: now }
     const projects = this.#classes.get(priority) ?? new Map<string, Waiting[]>()
@@ -38,6 +41,7 @@ export class WaitingLine {
     for (let i = 0; i < count; i += 1) {
       this.#lastId += 1
       const tag = tagJob(this.order, priority, project, this.#weights[project] ?? 1)
+      joinLine(this.order, priority, project)
       jobs.push({ id: this.#lastId, project, priority, tag, sinceMs: now })
     }
   }
@@ -51,8 +55,17 @@ export class WaitingLine {
     }
     if (!best) return null
     this.#classes.get(priority)?.get(best.project)?.shift()
-    serveJob(this.order, priority, best.tag)
+    leaveLine(this.order, priority, best.project, true)
+    serveJob(this.order, priority, best.project, best.tag)
     return best
+  }
+
+  /** All that waits of a project leaves without a turn. */
+  cancel(project: string): void {
+    for (const [priority, projects] of this.#classes) {
+      for (const _ of projects.get(project) ?? []) leaveLine(this.order, priority, project, false)
+      projects.delete(project)
+    }
   }
 
   waitingOf(project: string): number {
@@ -72,6 +85,7 @@ export class WaitingLine {
         restoreTags(this.order, priority, project, this.#weights[project] ?? 1, {
           least: first.tag,
           greatest: last.tag,
+          waiting: jobs.length,
         })
       }
     }

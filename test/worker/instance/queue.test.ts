@@ -90,6 +90,20 @@ describe('order', () => {
     hangs.open = true
   })
 
+  test('does not punish a project for what it has canceled: its next job takes its turn as if those had never come', async () => {
+    const site = await openSite('prod', { limits: { concurrency: 1 } })
+    provider.hold('generate')
+    const jobs = [await site.begin(named('first', { project: 'other' }))]
+    const json = { project: 'mistaken', jobs: Array.from({ length: 20 }, () => jobRequest(named('mistake'))) }
+    const batch = await must(202, site.send<{ id: string }>('POST', '/batches', { json }))
+    for (let i = 0; i < 6; i += 1) jobs.push(await site.begin(named(`other ${i}`, { project: 'other' })))
+    await must(200, site.send('POST', `/batches/${batch.body.id}/cancel`))
+    jobs.push(await site.begin(named('mended', { project: 'mistaken' })))
+    provider.release('generate')
+    await allEnded(site, jobs)
+    expect(provider.accepted.map(({ prompt }) => prompt).indexOf('mended')).toBeLessThanOrEqual(2)
+  })
+
   test('is shown: place, what is waited for, and the name of the limit', async () => {
     const site = await openSite('prod', { limits: { concurrency: 1 } })
     provider.hold('generate')
