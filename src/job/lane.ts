@@ -22,8 +22,8 @@ import { readResume } from './resume.ts'
 import { LANE_MIGRATIONS } from './schema.ts'
 import { Turnstile } from './turnstile.ts'
 
-/** A job actor at work: what ends it, what it is about, and when it is over. */
-type Actor = { abort: AbortController; assignment: Assignment; over: Promise<void> }
+/** A job actor at work: what ends it, what it is about, whether its provider has news meanwhile, and when it is over. */
+type Actor = { abort: AbortController; assignment: Assignment; hasNews: boolean; over: Promise<void> }
 
 /**
  * A lane hosts up to six job actors of one instance, each driving one attempt. It is named `{instance}/{number}`. What an
@@ -86,6 +86,9 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
 
   /** The provider says that something has changed: it is asked now, not when it was due. */
   async poke(attempt: AttemptRef): Promise<void> {
+    const actor = this.#actors.get(refText(attempt))
+    // The answer that it waits for may have been made before.
+    if (actor) actor.hasNews = true
     const kept = this.#kept.has(refText(attempt)) ? this.#store.find(attempt) : null
     if (kept) this.#begin(kept.assignment, kept.resume)
   }
@@ -168,6 +171,7 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     const actor: Actor = {
       abort: new AbortController(),
       assignment: this.#renewed(assignment),
+      hasNews: false,
       over: Promise.resolve(),
     }
     this.#actors.set(ref, actor)
@@ -220,9 +224,10 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
       this.#tell(actor, { kind: 'end', job: assignment.job, attempt: assignment.attempt, end: step.end })
       return
     }
-    this.#keep(actor, step.resume, step.dueAtMs)
+    const dueAtMs = actor.hasNews ? Date.now() : step.dueAtMs
+    this.#keep(actor, step.resume, dueAtMs)
     this.#see(Date.now())
-    this.#parked.set(refText(assignment), step.dueAtMs)
+    this.#parked.set(refText(assignment), dueAtMs)
     this.#setAlarm()
   }
 

@@ -114,6 +114,26 @@ describe('a crash while the provider works', () => {
   })
 })
 
+test('news of the provider that come while it is being asked are not lost: it is asked once more at once', async () => {
+  const clock = movableClock()
+  clock.freeze()
+  const job = await site.begin(ASYNC)
+  await parked()
+  const gate = { open: false }
+  provider.next.poll.push(async () => {
+    while (!gate.open) await pause(2)
+    return Response.json({ generation_id: 'gen-1', status: 'pending' })
+  })
+  clock.advance(500)
+  await runDurableObjectAlarm(laneStub('prod'))
+  await eventually('it is being asked', () => provider.open.poll === 1)
+  await laneStub('prod').poke({ job: job.id, attempt: 1 })
+  gate.open = true
+  // The clock stands still: the next poll is never due.
+  expect((await site.ended(job.id)).status).toBe('succeeded')
+  expect(provider.calls.poll).toBe(2)
+})
+
 describe('a crash while pictures are stored', () => {
   test('stores them after the restart, without a second generation', async () => {
     provider.hold('image')
