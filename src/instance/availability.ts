@@ -71,6 +71,14 @@ export const pickCredential = (books: Books, call: CallOf, now: number, random: 
   return { credential: null, waitingFor, limit, untilMs: earliest(untilMs, nextMs), ofModel }
 }
 
+/** The credential of a name, also one that is deleted and still has work under way. */
+export const ownerOf = (books: Books, provider: string, name: string | null): CredentialRow | null => {
+  const setup = books.setups.get(provider)
+  if (name !== null && setup?.standIn?.name === name) return setup.standIn
+  const isNamed = (item: CredentialRow): boolean => item.name === name
+  return setup?.credentials.find(isNamed) ?? setup?.retired.find(isNamed) ?? null
+}
+
 /** The one credential that a call must be made with, once it has room: what it began belongs to its account. */
 export const pickOwner = (books: Books, row: CredentialRow, { model, tokens }: CallOf, now: number): Picked => {
   const owners = contenders(books, model, [row]).map((owner) => ({ ...owner, weight: 1 }))

@@ -3,6 +3,7 @@ import type { Json } from '../contract/fields.ts'
 import type { Breaker } from '../core/breaker.ts'
 import { recordBegin, recordEnd } from '../core/credential-use.ts'
 import { LIMITS } from '../limits.ts'
+import { ownerOf } from './availability.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { Desk } from './desk.ts'
 import { isStandIn } from './stand-in.ts'
@@ -37,8 +38,7 @@ export class Credentials {
 
   /** One that is deleted but still has work under way is found, too. */
   findOwner(provider: string, name: string | null): CredentialRow | null {
-    const retired = this.#desk.books.setups.get(provider)?.retired.find((item) => item.name === name)
-    return this.find(provider, name) ?? retired ?? null
+    return ownerOf(this.#desk.books, provider, name)
   }
 
   begun(credential: CredentialRow, now: number): void {

@@ -12,7 +12,7 @@ import { isWhole } from '../core/pace.ts'
 import { medianMs } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import type { KeyRow } from './admin-store.ts'
-import { credentialRoom, pickCredential, typicalMsOf } from './availability.ts'
+import { credentialRoom, ownerOf, pickCredential, pickOwner, typicalMsOf } from './availability.ts'
 import type { Books } from './books.ts'
 import type { CredentialRow } from './credential-store.ts'
 import type { AttemptRow, JobRow } from './job-rows.ts'
@@ -79,7 +79,7 @@ export const jobRecord = (row: JobRow, attempts: AttemptRow[], context: JobConte
       store_ms: row.store_ms,
       total_ms: row.ended_at_ms === null ? null : row.ended_at_ms - row.created_at_ms,
     },
-    queue: queueOf(row, context),
+    queue: queueOf(row, attempts, context),
     batch: row.batch,
     replays: row.replays,
     discarded_at: isoTimeOrNull(row.discarded_at_ms),
@@ -123,7 +123,7 @@ const jobError = (text: string | null): JobError | null => {
   }
 }
 
-const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
+const queueOf = (row: JobRow, attempts: AttemptRow[], context: JobContext): JobRecord['queue'] => {
   if (row.status !== 'queued' && row.status !== 'scheduled') return null
   if (row.budget_scope !== null) {
     const startMs = context.budgetStartMs
@@ -135,7 +135,9 @@ const queueOf = (row: JobRow, context: JobContext): JobRecord['queue'] => {
   }
   const { books, now, ahead } = context
   const limiters = books.limiters(row.model)
-  const blocked = whyNotNow(row, context)
+  // What goes on from an earlier attempt waits for that one's credential alone.
+  const owner = row.resume === null ? null : ownerOf(books, row.provider, attempts.at(-1)?.credential ?? null)
+  const blocked = whyNotNow(row, owner, context)
   const position = ahead === null ? null : ahead + 1
   if (position === null || blocked.untilMs === NEVER_MS)
     return { position, waiting_for: blocked.waiting_for, limit: blocked.limit, estimated_start_at: null }
@@ -164,6 +166,7 @@ const NEVER_MS = Number.POSITIVE_INFINITY
 /** What holds up a call of this job's model at this moment; `order` where only other jobs stand before it. */
 const whyNotNow = (
   row: JobRow,
+  owner: CredentialRow | null,
   { books, now }: JobContext,
 ): { waiting_for: WaitingFor; limit: string | null; untilMs: number | null } => {
   const provider = books.limiter(row.provider)
@@ -171,7 +174,7 @@ const whyNotNow = (
   if (!books.setups.get(row.provider)?.enabled) return { waiting_for: 'breaker', limit: provider, untilMs: NEVER_MS }
   const passage = passBreaker(books.breaker(provider), now)
   if (!passage.passes) return { waiting_for: 'breaker', limit: provider, untilMs: passage.untilMs }
-  const picked = pickCredential(books, row, now, 0)
+  const picked = owner ? pickOwner(books, owner, row, now) : pickCredential(books, row, now, 0)
   if (!picked.credential && picked.waitingFor === 'breaker')
     return { waiting_for: 'breaker', limit: picked.limit, untilMs: picked.untilMs ?? NEVER_MS }
   const admission = admit(books.limiters(row.model), row.tokens, now)

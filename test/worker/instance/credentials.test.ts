@@ -130,6 +130,10 @@ describe('limits of a credential', () => {
     await ring()
     expect((await site.ended((await site.begin()).id)).status).toBe('succeeded')
     for (const { id } of bound) expect((await site.job(id)).status).toBe('queued')
+    const [first] = await Promise.all(bound.map(({ id }) => site.job(id)))
+    // Not that it could start at any moment: the other credential, which has room, is none of its own.
+    if (first?.queue?.waiting_for !== 'not_before')
+      expect(first?.queue).toMatchObject({ waiting_for: 'provider_rate', limit: `${NAME}:main` })
     // Nor do they sleep on when it has room again.
     await patch('main', { limits: { requests_per_minute: null } })
     clock.advance(LIMITS.leaseMs)
