@@ -98,7 +98,7 @@ export const decide = (
   // A token bucket is ready at a fraction of a millisecond; a job is due at a whole one, not before it.
   const whole = alternatives.map(({ model, readyAtMs }) => ({ model, readyAtMs: Math.ceil(readyAtMs) }))
   const inTime = mayFallBack(job, failed) ? whole.filter((item) => item.readyAtMs < job.deadlineAtMs) : []
-  const other = inTime.find((item) => retryAt === null || prefersOther(job, failed, item, retryAt))
+  const other = inTime.find((item) => retryAt === null || prefersOther(job, failed, item, { now, retryAt }))
   if (other) return { next: 'fallback', model: other.model, dueAtMs: other.readyAtMs }
   return retryAt === null ? { next: 'fail' } : { next: 'retry', dueAtMs: retryAt }
 }
@@ -152,10 +152,17 @@ const isRepeatable = (job: FailedJob, failed: AttemptFault): boolean =>
   failed.idempotent || job.onOutcomeUnknown === 'retry'
 
 /**
- * With a retry possible, another model is taken where the table says "if sooner" and it is; else when a retry has met the
- * same fault, or when this is the last attempt.
+ * With a retry possible, another model is taken where the table says "if sooner" and it is; else when this is the last attempt,
+ * or a retry has met the same fault and the other is not long in coming: what has used up its day is no better than a retry.
  */
-const prefersOther = (job: FailedJob, failed: AttemptFault, other: Alternative, retryAt: number): boolean => {
+const prefersOther = (
+  job: FailedJob,
+  failed: AttemptFault,
+  other: Alternative,
+  { now, retryAt }: { now: number; retryAt: number },
+): boolean => {
   if (FAULT_TABLE[failed.code].fallback === 'if_sooner') return other.readyAtMs < retryAt
-  return !failed.resumable && (job.earlier.includes(failed.code) || job.attempts === job.maxAttempts - 1)
+  if (failed.resumable) return false
+  const isNear = other.readyAtMs <= Math.max(retryAt, now + LIMITS.backoffMaxMs)
+  return job.attempts === job.maxAttempts - 1 || (isNear && job.earlier.includes(failed.code))
 }

@@ -271,6 +271,17 @@ describe('retry on the same model', () => {
 
 describe('fall back to another model', () => {
   test.each(FALL_BACK)('$name', (row) => follow(row, [NEXT]))
+  test('a fault met again does not lay the job by for hours, waiting for the other model, while tries are left', () => {
+    const patient = { maxAttempts: 5, deadlineAtMs: NOW + 7 * 86_400_000, earlier: ['provider_unavailable' as const] }
+    const fault = failed('provider_unavailable')
+    const usedUp = [{ model: 'b/2', readyAtMs: NOW + 5 * 3_600_000 }]
+    expect(decide(job({ ...patient, attempts: 2 }), fault, usedUp, NOW, HALF)).toMatchObject({ next: 'retry' })
+    // A breaker of a moment is waited for, and so is the last that could still serve it.
+    const soon = [{ model: 'b/2', readyAtMs: NOW + 20_000 }]
+    expect(decide(job({ ...patient, attempts: 2 }), fault, soon, NOW, HALF)).toMatchObject({ next: 'fallback' })
+    expect(decide(job({ ...patient, attempts: 4 }), fault, usedUp, NOW, HALF)).toMatchObject({ next: 'fallback' })
+  })
+
   test('provider_unavailable falls back when a retry on the same model has not helped', () => {
     expect(decide(job({ attempts: 1 }), failed('provider_unavailable'), [NEXT], NOW, HALF).next).toBe('retry')
     const again = job({ attempts: 2, earlier: ['provider_unavailable'] })
