@@ -79,7 +79,8 @@ const judge = (call: Call, { model, input, webhook }: Prediction): 'ours' | 'oth
   // A webhook of ours names its job and attempt, whatever address it goes to.
   if (webhook) return isMarked(call, webhook) ? 'ours' : 'other'
   // Removed data leaves no input, or an empty one.
-  if (!input || input.seed === undefined || input.prompt === undefined) return 'doubtful'
+  if (!input || input.prompt === undefined) return 'doubtful'
+  // Ours always have a seed: one without is of another client of the account.
   if (input.seed !== seedOf(call)) return 'other'
   if (call.input.seed === undefined) return 'ours'
   return input.prompt === call.input.prompt ? 'doubtful' : 'other'

@@ -139,6 +139,16 @@ describe('A create whose answer was lost', () => {
     expect(await seek(call('a cat'))).toMatchObject({ kind: 'fault', code: 'outcome_unknown' })
   })
 
+  it('is not mistaken for what another client of the account makes without a seed, which we never do', async () => {
+    const theirs = { id: 'p1', status: 'succeeded', model: SCHNELL, input: { prompt: 'a cat' }, output: null }
+    const body = JSON.stringify({ results: [theirs], next: null })
+    const shared: Http = { send: async () => ({ kind: 'answered', status: 200, headers: new Headers(), body }) }
+    const seekThere = (input: Call['input']) =>
+      reconcile({ ...call('', { input }), nowMs: sinceMs + LATER_MS }, shared, sinceMs)
+    expect(await seekThere({ prompt: 'a cat' })).toBeNull()
+    expect(await seekThere({ prompt: 'a cat', seed: 7 })).toBeNull()
+  })
+
   it('cannot be told while the list fails, and never calls for buying anew', async () => {
     emulator.control({ listFailures: 1 })
     const lost = call('a cat [[cut_after]]')
