@@ -34,8 +34,10 @@ export const chat = async (context: Context, foregroundOf = foreground): Promise
   const { line, tools, abort } = worldOf(context, decide)
   const id = makeId('chatcmpl', context.startedAtMs, randomBytes(16)).replace('_', '-')
   const { requestId, waitUntil } = context
-  if (request.stream) return streamChat(request, line, tools, id, { requestId, now, waitUntil, abort })
-  return outliving(context, line, answerChat(request, line, tools, id))
+  const answer = request.stream
+    ? streamChat(request, line, tools, id, { requestId, now, waitUntil, abort })
+    : answerChat(request, line, tools, id)
+  return outliving(context, line, answer)
 }
 
 export const embeddings = async (context: Context, foregroundOf = foreground): Promise<Response> => {
