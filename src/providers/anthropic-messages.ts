@@ -9,6 +9,7 @@ import type {
 } from '../contract/chat-message.ts'
 import { parseExact } from './answers.ts'
 import { type Kept, keptBlocks } from './anthropic-thinking.ts'
+import { type CallIds, createCallIds } from './call-ids.ts'
 import type { ChatCard, Refusal } from './dialect.ts'
 import { recordOf } from './openai-usage.ts'
 
@@ -45,21 +46,32 @@ export const conversationOf = (
 ): { system: Block[]; turns: Turn[] } => {
   const system: Block[] = []
   const turns: Turn[] = []
-  const idOf = callIds()
+  const ids = createCallIds(inTheirLetters)
   for (const message of messages) {
     if (isSystem(message)) {
       system.push(...textBlocks(message.content))
       continue
     }
     const role = message.role === 'assistant' ? 'assistant' : 'user'
-    const content = blocksOf(card, message, idOf)
+    const content = blocksOf(card, message, ids)
     if (content.length === 0) continue
     const last = turns.at(-1)
-    if (last?.role === role) last.content.push(...content)
-    else turns.push({ role, content })
+    if (last?.role !== role) turns.push({ role, content })
+    else if (message.role === 'tool') last.content.splice(resultsIn(last), 0, ...content)
+    else last.content.push(...content)
   }
   keepLastBreakpoints([...system, ...turns.flatMap(({ content }) => content)].flatMap(withResult), keptByOption)
   return { system, turns }
+}
+
+/** Results come first in a turn, whatever the user said before they were there. */
+const resultsIn = ({ content }: Turn): number => content.filter(({ type }) => type === 'tool_result').length
+
+/** In a loop of tools that began without a thought, such as another model's: the provider lets none begin in its middle. */
+export const isLoopWithoutThought = (turns: readonly Turn[]): boolean => {
+  const inLoop = turns.at(-1)?.content.some(({ type }) => type === 'tool_result') ?? false
+  const [first] = turns.at(-2)?.content ?? []
+  return inLoop && first?.type !== 'thinking' && first?.type !== 'redacted_thinking'
 }
 
 const isSystem = (message: ChatMessage): message is SystemMessage =>
@@ -75,16 +87,16 @@ const isEmpty = (message: ChatMessage): boolean => {
   return role !== 'assistant' || ((message.tool_calls?.length ?? 0) === 0 && isBlank(message.refusal ?? ''))
 }
 
-const blocksOf = (card: ChatCard, message: ChatMessage, idOf: (id: string) => string): Block[] => {
+const blocksOf = (card: ChatCard, message: ChatMessage, ids: CallIds): Block[] => {
   switch (message.role) {
     case 'assistant':
-      return assistantBlocks(card, message, idOf)
+      return assistantBlocks(card, message, ids)
     case 'tool': {
       const content = textBlocks(message.content)
       return [
         {
           type: 'tool_result',
-          tool_use_id: idOf(message.tool_call_id),
+          tool_use_id: ids.answered(message.tool_call_id),
           ...(content.length > 0 ? { content } : {}),
         },
       ]
@@ -114,11 +126,12 @@ const sourceOf = (url: string): object => {
 }
 
 /** In the order in which the provider gave them, where that is known and still fits what is said. */
-const assistantBlocks = (card: ChatCard, message: AssistantMessage, idOf: (id: string) => string): Block[] => {
+const assistantBlocks = (card: ChatCard, message: AssistantMessage, ids: CallIds): Block[] => {
+  ids.turn()
   const calls = (message.tool_calls ?? []).map(
     (call): Block => ({
       type: 'tool_use',
-      id: idOf(call.id),
+      id: ids.called(call.id),
       name: call.function.name,
       input: argumentsOf(call) ?? {},
     }),
@@ -155,20 +168,7 @@ const inPlace = (kept: readonly Kept[], text: string, calls: readonly Block[]): 
 const argumentsOf = ({ function: called }: ToolCall): Record<string, unknown> | null =>
   called.arguments.trim() === '' ? {} : recordOf(parseExact(called.arguments))
 
-/** Ids of other providers in the letters that this one takes, each another: a result must find its call. */
-const callIds = (): ((id: string) => string) => {
-  const known = new Map<string, string>()
-  const given = new Set<string>()
-  return (id) => {
-    const before = known.get(id)
-    if (before !== undefined) return before
-    let plain = id.replace(/[^A-Za-z0-9_-]/g, '_')
-    while (given.has(plain)) plain += '_'
-    known.set(id, plain)
-    given.add(plain)
-    return plain
-  }
-}
+const inTheirLetters = (id: string): string => id.replace(/[^A-Za-z0-9_-]/g, '_')
 
 /** The blocks of a tool's result stand inside it. */
 const withResult = (block: Block): Block[] => (Array.isArray(block['content']) ? block['content'] : [block])

@@ -1,5 +1,5 @@
 import { type ChatInput, outputLimitOf, stopsOf } from '../contract/chat.ts'
-import { conversationOf, refusesMessages } from './anthropic-messages.ts'
+import { conversationOf, isLoopWithoutThought, refusesMessages } from './anthropic-messages.ts'
 import { optionsOf, refusesOptions, type Version, versionOf } from './anthropic-options.ts'
 import { isThinking, limitOf, thinkingOf } from './anthropic-thinking.ts'
 import { formatOf, refusesTools, toolFields } from './anthropic-tools.ts'
@@ -40,7 +40,7 @@ export const encodeChat = (call: ChatCall): Encoded => {
   const { cache_control: kept } = optionsOf(input)
   const { system, turns } = conversationOf(card, input.messages, kept !== undefined)
   const { fields: tools, forced } = toolFields(input)
-  const thinking = thinkingOf(call, forced)
+  const thinking = thinkingOf(call, forced || isLoopWithoutThought(turns))
   const sampling = samplingOf(card, input, version, isThinking(thinking?.thinking))
   const format = formatOf(input)
   const output = {

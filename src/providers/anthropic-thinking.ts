@@ -22,8 +22,14 @@ export const limitOf = ({ card, input, stream }: ChatCall): number => {
   return outputLimitOf(input) ?? (stream ? most : Math.min(most, LIMITS.wholeAnswerTokens))
 }
 
-/** What of the body asks for thoughts; null where an effort that was asked for cannot be had. */
-export const thinkingOf = (call: ChatCall, forced: boolean): { thinking?: object; effort?: ReasoningEffort } | null => {
+/**
+ * What of the body asks for thoughts; null where an effort that was asked for cannot be had. `unprepared`: a thought by a
+ * budget has no place before what comes next, such as a call that is forced.
+ */
+export const thinkingOf = (
+  call: ChatCall,
+  unprepared: boolean,
+): { thinking?: object; effort?: ReasoningEffort } | null => {
   const { card, input } = call
   const { reasoning_effort: effort } = input
   const manners = mannersOf(card)
@@ -38,9 +44,8 @@ export const thinkingOf = (call: ChatCall, forced: boolean): { thinking?: object
   }
   const wanted = told ?? (effort === undefined ? undefined : BUDGETS[effort])
   if (wanted === undefined) return {}
-  // A call that is forced leaves no room for a thought before it.
   const tokens = Math.min(wanted, limitOf(call) - LEAST_TOKENS)
-  if (forced || tokens < LEAST_TOKENS) return null
+  if (unprepared || tokens < LEAST_TOKENS) return null
   return { thinking: { type: 'enabled', budget_tokens: tokens, ...(display === undefined ? {} : { display }) } }
 }
 

@@ -66,7 +66,9 @@ export const toolFields = (input: ChatInput): { fields: ToolFields; forced: bool
     })
   const choice = choiceOf(input, json)
   const type = choice?.type ?? 'auto'
-  const single = parallel === false && type !== 'none' ? { disable_parallel_tool_use: true } : {}
+  // Several answers in JSON at once would be none.
+  const isAlone = parallel === false || (json !== null && type === 'tool')
+  const single = isAlone && type !== 'none' ? { disable_parallel_tool_use: true } : {}
   return {
     fields: {
       tools: all,

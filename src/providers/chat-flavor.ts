@@ -18,6 +18,8 @@ export type Flavor = {
   nativeFields: ReadonlySet<string> | 'any'
   /** Whether a stream must end with `[DONE]`; a server may also just close after its finish reason. */
   strictTerminator: boolean
+  /** Most characters of a call's id; any number where nothing is said. */
+  callIdCharacters?: number
 }
 
 /** Left out, and named, where a model or a server does not take them: they lean on how it answers, not on what. */

@@ -1,5 +1,6 @@
 import { type ChatInput, outputLimitOf } from '../contract/chat.ts'
 import type { AssistantMessage, ChatMessage } from '../contract/chat-message.ts'
+import { type CallIds, createCallIds } from './call-ids.ts'
 import { DECIDING_FIELDS, type Flavor, LEANING_FIELDS } from './chat-flavor.ts'
 import type { ChatCall, ChatCard, Encoded, Refusal } from './dialect.ts'
 
@@ -131,19 +132,29 @@ const formatOf = ({ response_format: format }: ChatInput) =>
     ? { ...format, json_schema: { ...format.json_schema, schema: undefined } }
     : format
 
-const messagesOf = (flavor: Flavor, messages: ChatMessage[]): unknown[] =>
-  messages.map((message) => {
+const messagesOf = (flavor: Flavor, messages: ChatMessage[]): unknown[] => {
+  const ids = flavor.callIdCharacters === undefined ? AS_THEY_ARE : createCallIds(shortened(flavor.callIdCharacters))
+  return messages.map((message) => {
     switch (message.role) {
       case 'assistant':
-        return assistantOf(message)
+        return assistantOf(message, ids)
       case 'tool':
-        return { role: 'tool', content: message.content, tool_call_id: message.tool_call_id }
+        return { role: 'tool', content: message.content, tool_call_id: ids.answered(message.tool_call_id) }
       case 'developer':
         return flavor.developerRole ? named(message) : { ...named(message), role: 'system' }
       default:
         return named(message)
     }
   })
+}
+
+const AS_THEY_ARE: CallIds = { turn: () => {}, called: (id) => id, answered: (id) => id }
+
+/** The end of a long id, which is where ids differ, with room for a number behind it. */
+const shortened =
+  (characters: number) =>
+  (id: string): string =>
+    id.length <= characters ? id : id.slice(6 - characters)
 
 const named = <M extends ChatMessage>(message: M): M => {
   if (message.name !== null) return message
@@ -152,7 +163,8 @@ const named = <M extends ChatMessage>(message: M): M => {
 }
 
 /** Without what only answers have, and without the state of other providers. */
-const assistantOf = (message: AssistantMessage): unknown => {
+const assistantOf = (message: AssistantMessage, ids: CallIds): unknown => {
+  ids.turn()
   const { content, refusal, name, tool_calls: calls } = message
   return {
     role: 'assistant',
@@ -160,7 +172,7 @@ const assistantOf = (message: AssistantMessage): unknown => {
     ...(refusal ? { refusal } : {}),
     ...(name ? { name } : {}),
     ...(calls && calls.length > 0
-      ? { tool_calls: calls.map(({ id, type, function: called }) => ({ id, type, function: called })) }
+      ? { tool_calls: calls.map(({ id, type, function: called }) => ({ id: ids.called(id), type, function: called })) }
       : {}),
   }
 }

@@ -15,6 +15,8 @@ const flavor: Flavor = {
   // Web search and audio are billed in ways that no usage tells.
   nativeFields: new Set(['moderation']),
   strictTerminator: true,
+  // Undocumented: longer ones are answered with `string_above_max_length`.
+  callIdCharacters: 40,
 }
 
 /** OpenAI's chats and embeddings. Limits are by account and tier, so none is assumed but what one Worker can hold open. */

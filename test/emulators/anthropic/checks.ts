@@ -94,9 +94,14 @@ function wrongWithBlocks(version: Version, body: MessageBody): string | null {
 /** Every call has its result at the head of the next turn, and every result its call in the turn before. */
 function wrongWithPairs(messages: Turn[]): string | null {
   const turns = joined(messages)
+  const known = new Set<string | undefined>()
   for (const [at, { role, content }] of turns.entries()) {
     if (role === 'assistant') {
       const called = content.filter(({ type }) => type === 'tool_use').map(({ id }) => id)
+      for (const id of called) {
+        if (known.has(id)) return `messages.${at}.content: \`tool_use\` ids must be unique`
+        known.add(id)
+      }
       const next = turns[at + 1]?.content ?? []
       const answered = new Set(next.filter(({ type }) => type === 'tool_result').map((block) => block.tool_use_id))
       const lost = called.filter((id) => !answered.has(id))

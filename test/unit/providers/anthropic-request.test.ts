@@ -304,20 +304,89 @@ describe('a request', () => {
         content: [
           { type: 'text', text: 'I look' },
           { type: 'tool_use', id: 'call_1', name: 'look', input: { at: 'x' } },
-          { type: 'tool_use', id: 'call_1_', name: 'look', input: {} },
+          { type: 'tool_use', id: 'call_1_2', name: 'look', input: {} },
         ],
       },
       {
         role: 'user',
         content: [
           { type: 'tool_result', tool_use_id: 'call_1', content: [{ type: 'text', text: 'a sea' }] },
-          { type: 'tool_result', tool_use_id: 'call_1_' },
+          { type: 'tool_result', tool_use_id: 'call_1_2' },
           { type: 'text', text: 'and?' },
         ],
       },
     ])
     expect(dropped).toEqual(['messages.name'])
     expect(refusedBy('2026-10-21', body)).toBeNull()
+  })
+
+  it('tells calls apart whose server counts anew in every answer, and gives each result to its own', () => {
+    const { body } = encode(NEWEST, {
+      messages: [
+        { role: 'user', content: 'hello' },
+        { role: 'assistant', tool_calls: [call('{"at":"a"}', 'call_0'), call('{"at":"b"}', 'call_0')] },
+        { role: 'tool', tool_call_id: 'call_0', content: 'at a' },
+        { role: 'tool', tool_call_id: 'call_0', content: 'at b' },
+        { role: 'assistant', tool_calls: [call('{"at":"c"}', 'call_0')] },
+        { role: 'tool', tool_call_id: 'call_0', content: 'at c' },
+      ],
+    })
+    const blocks = body.messages.flatMap(
+      ({ content }) => content as { type: string; id?: string; tool_use_id?: string }[],
+    )
+    const [a, b, c] = blocks.flatMap(({ type, id }) => (type === 'tool_use' ? [id] : []))
+    expect(new Set([a, b, c]).size).toBe(3)
+    expect(blocks.filter(({ type }) => type === 'tool_result')).toMatchObject([
+      { tool_use_id: a, content: [{ text: 'at a' }] },
+      { tool_use_id: b, content: [{ text: 'at b' }] },
+      { tool_use_id: c, content: [{ text: 'at c' }] },
+    ])
+    expect(refusedBy('2026-10-21', body)).toBeNull()
+  })
+
+  it('has the results of tools first, also where the user spoke before they were there', () => {
+    const { body } = encode(NEWEST, {
+      messages: [
+        { role: 'user', content: 'hello' },
+        { role: 'assistant', tool_calls: [call('{}', 'a'), call('{}', 'b')] },
+        { role: 'tool', tool_call_id: 'a', content: '1' },
+        { role: 'user', content: 'hurry' },
+        { role: 'tool', tool_call_id: 'b', content: '2' },
+      ],
+    })
+    expect(body.messages[2]?.content).toMatchObject([{ tool_use_id: 'a' }, { tool_use_id: 'b' }, { text: 'hurry' }])
+    expect(refusedBy('2026-10-21', body)).toBeNull()
+  })
+
+  it('does not think by a budget in a loop of tools that another model began, and says so', () => {
+    const loop: ChatInput = {
+      tools: [TOOL],
+      reasoning_effort: 'medium',
+      messages: [
+        { role: 'user', content: 'hello' },
+        { role: 'assistant', tool_calls: [call('{"at":"a"}')] },
+        { role: 'tool', tool_call_id: 'toolu_1', content: 'at a' },
+      ],
+    }
+    const { body, dropped } = encode(SAMPLES, loop)
+    expect(body).not.toHaveProperty('thinking')
+    expect(dropped).toEqual(['reasoning_effort'])
+    expect(refusedBy('2026-10-21', body)).toBeNull()
+    // The next question is another turn.
+    const next = encode(SAMPLES, {
+      ...loop,
+      messages: [...loop.messages, { role: 'assistant', content: 'a' }, { role: 'user', content: 'b' }],
+    })
+    expect(next.body).toMatchObject({ thinking: { type: 'enabled' } })
+  })
+
+  it('asks for one answer in JSON, not for several at once', () => {
+    const json = { response_format: { type: 'json_object' as const } }
+    expect(encode(SAMPLES, inputOf('a city', json)).body.tool_choice).toEqual({
+      type: 'tool',
+      name: 'json_answer',
+      disable_parallel_tool_use: true,
+    })
   })
 
   it('has images by their bytes and by their address, and says that detail is left out', () => {

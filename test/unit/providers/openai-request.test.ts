@@ -46,6 +46,31 @@ describe('every request that the contract takes', () => {
 })
 
 describe('a request', () => {
+  it('shortens ids of calls that another provider wrote longer than OpenAI takes, each to another', () => {
+    const long = (tail: string) => `chatcmpl-tool-${'f'.repeat(40)}${tail}`
+    const called = (id: string) => ({ id, type: 'function' as const, function: { name: 'f', arguments: '{}' } })
+    const messages: ChatInput['messages'] = [
+      { role: 'user', content: 'hello' },
+      {
+        role: 'assistant',
+        tool_calls: [called(long('a')), called(long('b')), called(`x${long('a')}`), called('call_1')],
+      },
+      ...[long('b'), `x${long('a')}`, 'call_1', long('a')].map((id) => ({
+        role: 'tool' as const,
+        tool_call_id: id,
+        content: id,
+      })),
+    ]
+    type Sent = { tool_calls?: { id: string }[]; tool_call_id?: string }
+    const sent = encode(openAiText, 'gpt-5-mini', { messages }).body['messages'] as Sent[]
+    const ids = sent[1]?.tool_calls?.map(({ id }) => id) ?? []
+    expect(ids.filter((id) => id.length <= 40)).toHaveLength(4)
+    expect(new Set(ids).size).toBe(4)
+    expect(sent.slice(2).map((message) => message.tool_call_id)).toEqual([ids[1], ids[2], 'call_1', ids[0]])
+    const elsewhere = encode(vllm, 'm', { messages }).body['messages'] as Sent[]
+    expect(elsewhere[1]?.tool_calls?.[0]?.id).toBe(long('a'))
+  })
+
   it.each<[string, Partial<ChatInput>, string]>([
     ['gpt-5', { logprobs: true }, 'logprobs'],
     ['gpt-5', { reasoning_effort: 'none' }, 'reasoning_effort'],
