@@ -9,13 +9,40 @@ const HALF = ECHO_CHARACTERS / 2
  * echoes any of the private texts (prompt, secret), whole or in part.
  */
 export const quotedText = (text: string, privateTexts: (string | undefined)[]): string | null => {
-  const plain = text
-    .replace(/https?:\/\/\S+/gi, '(a link)')
-    .replace(/\p{C}+|\s+/gu, ' ')
-    .trim()
-  const line = plain.slice(0, QUOTED_CHARACTERS)
-  const echoes = privateTexts.some((secret) => secret !== undefined && shares(line, secret.replace(/\s+/g, ' ').trim()))
+  const line = plainly(text.replace(/https?:\/\/\S+/gi, '(a link)')).slice(0, QUOTED_CHARACTERS)
+  const readings = readingsOf(line)
+  const echoes = privateTexts.some(
+    (secret) => secret !== undefined && readings.some((reading) => shares(reading, plainly(secret))),
+  )
   return line === '' || echoes ? null : line
+}
+
+/** In one line, without the characters that do not show: an echo may have them or not. */
+const plainly = (text: string): string =>
+  text
+    .replace(/\s+/gu, ' ')
+    .replace(/\p{C}+/gu, '')
+    .trim()
+
+/** JSON in JSON is escaped twice; deeper is nobody's error. */
+const ESCAPES_MAX = 3
+const ESCAPED = /\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|(.))/gi
+
+/** The line, and what it says where it quotes something in the escapes of JSON or of a language like it. */
+const readingsOf = (line: string): string[] => {
+  const readings = [line]
+  for (let last = line; readings.length <= ESCAPES_MAX && last.includes('\\'); readings.push(last)) {
+    last = plainly(
+      last.replace(ESCAPED, (_all, unit?: string, byte?: string, letter?: string) =>
+        letter === undefined
+          ? String.fromCharCode(Number.parseInt(unit ?? byte ?? '0', 16))
+          : /[nrt]/.test(letter)
+            ? ' '
+            : letter,
+      ),
+    )
+  }
+  return readings
 }
 
 const shares = (line: string, secret: string): boolean => {
