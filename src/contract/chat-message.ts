@@ -14,14 +14,14 @@ export const optional = <const S extends v.GenericSchema>(schema: S) => v.nullis
 
 /**
  * Text or a list: the kind of the value decides, so that an issue names the field inside the list and not the list, and
- * only one of the two is tried.
+ * only one of the two is tried. `text` is what a text by itself must be.
  */
-export const textOr = <const S extends v.GenericSchema>(list: S) => {
-  const union = v.union([Text, list])
+export const textOr = <const S extends v.GenericSchema>(list: S, text: v.GenericSchema<string> = Text) => {
+  const union = v.union([text, list])
   return {
     ...union,
     '~run'(dataset, config) {
-      const schema: v.GenericSchema = Array.isArray(dataset.value) ? list : Text
+      const schema: v.GenericSchema = Array.isArray(dataset.value) ? list : text
       return schema['~run'](dataset, config)
     },
   } as typeof union

@@ -51,7 +51,7 @@ const INPUT = {
   /** The older name of `max_completion_tokens`. */
   max_tokens: tokenLimit,
   n: optional(integer(1, LIMITS.choicesPerChat)),
-  stop: optional(textOr(listOf(StopText, LIMITS.stopSequences))),
+  stop: optional(textOr(listOf(StopText, LIMITS.stopSequences), StopText)),
   seed: optional(integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
   temperature: optional(number(0, 2)),
   top_p: optional(number(0, 1)),

@@ -138,6 +138,8 @@ const refused: RefusedRow[] = [
   ['no tokens', chat({ max_tokens: 0 }), 'max_tokens'],
   ['five stops', chat({ stop: ['a', 'b', 'c', 'd', 'e'] }), 'stop'],
   ['an empty stop', chat({ stop: ['a', ''] }), 'stop.1'],
+  ['an empty stop alone', chat({ stop: '' }), 'stop'],
+  ['a stop of a thousand characters', chat({ stop: 'x'.repeat(1_000) }), 'stop'],
   ['a fever', chat({ temperature: 2.1 }), 'temperature'],
   ['too many choices', chat({ n: LIMITS.choicesPerChat + 1 }), 'n'],
   ['a bias of no token', chat({ logit_bias: { x: 1 } }), 'logit_bias.x'],
