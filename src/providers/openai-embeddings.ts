@@ -1,4 +1,5 @@
 import { type EmbedInput, inputsOf } from '../contract/embedding.ts'
+import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, parseJson } from './answers.ts'
 import type { Flavor } from './chat-flavor.ts'
 import { cloudflareCode } from './cloudflare-faults.ts'
@@ -14,7 +15,7 @@ import type { Failed } from './provider.ts'
  * written numbers, and nothing to parse. Either form is read.
  */
 export const embedDialect = (flavor: Flavor, wire: { base64: boolean; user: boolean }): EmbedDialect => ({
-  refuses: (card, input) => refuses(flavor, card, input),
+  refuses: (card, input) => refuses(flavor, card, input) ?? refusesLong(wire, card, input),
   encode: (call) => encode(flavor, wire, call),
   decode: (call, answer) => decode(flavor, call, answer),
   rate: openAiRate,
@@ -39,6 +40,19 @@ const refuses = (flavor: Flavor, card: EmbedCard, input: EmbedInput): Refusal | 
         param: `provider_options.${flavor.id}.${native}`,
         message: `${native} is not a field of ${flavor.name} that is passed on.`,
       }
+}
+
+/** What stands around a vector in an answer. */
+const AROUND_VECTOR_BYTES = 128
+
+/** An answer that would be longer than what is read of one would be paid for and lost. */
+const refusesLong = (wire: { base64: boolean }, card: EmbedCard, { input, dimensions }: EmbedInput): Refusal | null => {
+  const length = dimensions ?? card.dimensions
+  if (!wire.base64 || length === null) return null
+  const most = Math.floor(LIMITS.textAnswerBytes / (Math.ceil((length * 4) / 3) * 4 + AROUND_VECTOR_BYTES))
+  return inputsOf(input).length <= most
+    ? null
+    : { param: 'input', message: `Vectors of ${length} numbers come for at most ${most} inputs a call.` }
 }
 
 const encode = (flavor: Flavor, wire: { base64: boolean; user: boolean }, call: EmbedCall): Encoded => {

@@ -25,6 +25,17 @@ describe('an embedding', () => {
     expect(card && workersAi.embed?.refuses(card, many)).toMatchObject({ param: 'input' })
   })
 
+  it('of more texts than one answer can bring back is refused before it is bought', () => {
+    const texts = (count: number) => ({ input: Array.from({ length: count }, () => 'a') })
+    const large = openAiText.embedModels.find(({ model }) => model === 'text-embedding-3-large')
+    const refuses = (input: EmbedInput) => large && openAiText.embed?.refuses(large, input)
+    expect(refuses(texts(2_048))).toMatchObject({
+      param: 'input',
+      message: expect.stringMatching(/at most 15\d\d inputs/),
+    })
+    expect([refuses(texts(1_500)), refuses({ ...texts(2_048), dimensions: 1_024 })]).toEqual([null, null])
+  })
+
   it('that the contract takes is refused by a model or known to the reference', () => {
     const tokens = fc.array(fc.nat(100_000), { minLength: 1, maxLength: 5 })
     const texts = fc.array(fc.string({ minLength: 1 }), { minLength: 1, maxLength: 5 })
