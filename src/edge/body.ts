@@ -119,11 +119,13 @@ const parsed = (text: string): Json => {
 const SEARCHED_CHARACTERS = 4_096
 const MAY_HOLD_INBORN = /__proto__|constructor|prototype|\\u/
 
+export const isInborn = (key: string): boolean => key === '__proto__' || key === 'constructor' || key === 'prototype'
+
 const holdsInborn = (value: Json): boolean => {
   if (typeof value !== 'object' || value === null) return false
   if (Array.isArray(value)) return value.some(holdsInborn)
   for (const key of Object.keys(value)) {
-    if (key === '__proto__' || key === 'constructor' || key === 'prototype') return true
+    if (isInborn(key)) return true
     if (holdsInborn(value[key] ?? null)) return true
   }
   return false

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { fault } from '../contract/fault.ts'
 import { FOREGROUND } from '../contract/foreground.ts'
-import { check } from './body.ts'
+import { check, isInborn } from './body.ts'
 import { Refused } from './refused.ts'
 
 /** Switchyard's own fields as headers, for clients that cannot add fields to a body. A field of the body wins. */
@@ -52,6 +52,8 @@ export const withOwnHeaders = (headers: Headers, body: unknown): unknown => {
 }
 
 const fieldOf = (field: keyof typeof HEADERS, header: string, value: unknown): unknown => {
+  if (typeof value === 'object' && value !== null && Object.keys(value).some(isInborn))
+    throw new Refused(fault('invalid_request', `${header} holds a key that is reserved.`, { param: header }))
   try {
     return check(v.object({ [header]: FOREGROUND[field] }), { [header]: value })[header]
   } catch (error) {

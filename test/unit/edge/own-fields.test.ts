@@ -29,6 +29,8 @@ describe('Switchyard’s own fields', () => {
     ['x-switchyard-project', '../x'],
     ['x-switchyard-metadata', '{"a":1}'],
     ['x-switchyard-metadata', 'no json'],
+    ['x-switchyard-metadata', '{"__proto__":"a"}'],
+    ['x-switchyard-metadata', '{"constructor":"a"}'],
     ['x-switchyard-max-cost-usd', '-1'],
     ['x-switchyard-max-cost-usd', 'NaN'],
     ['x-switchyard-fallback', 'yes'],
