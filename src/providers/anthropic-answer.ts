@@ -6,6 +6,7 @@ import { jsonToolOf } from './anthropic-tools.ts'
 import { anthropicUsage, tierOf } from './anthropic-usage.ts'
 import { cloudflareCode } from './cloudflare-faults.ts'
 import type { ChatCall, ChatCompleted } from './dialect.ts'
+import { idIn } from './openai-answer.ts'
 import type { FaultContext } from './openai-faults.ts'
 import { recordOf } from './openai-usage.ts'
 import { privateTextsOf } from './private-texts.ts'
@@ -34,7 +35,7 @@ export const decodeChat = (call: ChatCall, answer: Answered): ChatCompleted | Fa
   return {
     kind: 'completed',
     completion: {
-      id: textIn(body['id']) ?? call.id,
+      id: idIn(body['id']) ?? call.id,
       object: 'chat.completion',
       created: Math.floor(call.nowMs / 1000),
       model: textIn(body['model']) ?? call.card.model,
@@ -50,7 +51,7 @@ export const decodeChat = (call: ChatCall, answer: Answered): ChatCompleted | Fa
     },
     usage: anthropicUsage(body['usage']),
     serviceTier: tier,
-    providerRequestId: more.providerRequestId ?? textIn(body['id']),
+    providerRequestId: more.providerRequestId ?? idIn(body['id']),
   }
 }
 
@@ -62,21 +63,23 @@ export const faultContext = ({ input, secret, nowMs }: ChatCall): FaultContext =
 
 export const textIn = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 
-const FINISH: Record<string, FinishReason> = {
-  end_turn: 'stop',
-  stop_sequence: 'stop',
-  max_tokens: 'length',
-  model_context_window_exceeded: 'length',
-  // A long turn that the provider broke off to be taken up again: what there is of it is not all.
-  pause_turn: 'length',
-  tool_use: 'tool_calls',
-  refusal: 'content_filter',
-}
+const FINISH = new Map<string, FinishReason>(
+  Object.entries({
+    end_turn: 'stop',
+    stop_sequence: 'stop',
+    max_tokens: 'length',
+    model_context_window_exceeded: 'length',
+    // A long turn that the provider broke off to be taken up again: what there is of it is not all.
+    pause_turn: 'length',
+    tool_use: 'tool_calls',
+    refusal: 'content_filter',
+  }),
+)
 
 /** Any word that is not known ends an answer that is whole; null says that it goes on. */
 export const finishOf = (value: unknown, isJson: boolean): FinishReason | null => {
   if (typeof value !== 'string' || value === '') return null
-  const finish = FINISH[value] ?? 'stop'
+  const finish = FINISH.get(value) ?? 'stop'
   return finish === 'tool_calls' && isJson ? 'stop' : finish
 }
 

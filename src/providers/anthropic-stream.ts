@@ -7,6 +7,7 @@ import { jsonToolOf } from './anthropic-tools.ts'
 import { anthropicUsage, mergedUsage, tierOf } from './anthropic-usage.ts'
 import { cloudflareCode } from './cloudflare-faults.ts'
 import type { ChatCall, ChatPiece, SseEvent, StreamDecoder, StreamEnd } from './dialect.ts'
+import { idIn } from './openai-answer.ts'
 import { recordOf } from './openai-usage.ts'
 import type { Failed } from './provider.ts'
 
@@ -95,7 +96,7 @@ class Decoder implements StreamDecoder {
     const message = recordOf(told['message'])
     if (!message || this.#head !== '') return this.#fail(this.#malformed())
     this.#usage = mergedUsage(null, message['usage'])
-    this.#id = textIn(message['id'])
+    this.#id = idIn(message['id'])
     this.#model = textIn(message['model'])
     const tier = tierOf(this.#usage)
     const head = JSON.stringify({

@@ -6,7 +6,7 @@ import { callId } from './gemini-messages.ts'
 import { geminiFlavor } from './gemini-request.ts'
 import { geminiTier, geminiUsage } from './gemini-usage.ts'
 import { STATE_OF } from './gemini-wire.ts'
-import { faultContext, textIn } from './openai-answer.ts'
+import { faultContext, idIn, textIn } from './openai-answer.ts'
 import { withId } from './openai-faults.ts'
 import { recordOf } from './openai-usage.ts'
 import type { Failed } from './provider.ts'
@@ -21,7 +21,7 @@ export const decodeGemini = (call: ChatCall, answer: Answered): ChatCompleted | 
   if (geminiProblem(parsed)) return withId(geminiEventFault(parsed, context), answer)
   const body = recordOf(parsed)
   if (!body) return fail('provider_protocol_error', 'gave an answer that is not JSON.')
-  const providerRequestId = textIn(body['responseId']) ?? withId({}, answer).providerRequestId ?? null
+  const providerRequestId = idIn(body['responseId']) ?? withId({}, answer).providerRequestId ?? null
   const candidates: unknown[] = Array.isArray(body['candidates']) ? body['candidates'] : []
   if (candidates.length === 0)
     return {
@@ -30,7 +30,7 @@ export const decodeGemini = (call: ChatCall, answer: Answered): ChatCompleted | 
     }
   const choices: Choice[] = []
   for (const [at, value] of candidates.entries()) {
-    const choice = choiceOf(value, at, textIn(body['responseId']) ?? call.id)
+    const choice = choiceOf(value, at, idIn(body['responseId']) ?? call.id)
     if (!choice) return fail('provider_protocol_error', 'gave an answer that cannot be read.')
     if ('kind' in choice) return { ...choice, providerRequestId }
     choices.push(choice)
@@ -39,7 +39,7 @@ export const decodeGemini = (call: ChatCall, answer: Answered): ChatCompleted | 
   return {
     kind: 'completed',
     completion: {
-      id: textIn(body['responseId']) ?? call.id,
+      id: idIn(body['responseId']) ?? call.id,
       object: 'chat.completion',
       created: Math.floor(call.nowMs / 1000),
       model: textIn(body['modelVersion']) ?? call.card.model,
@@ -60,7 +60,7 @@ export const blockFault = (body: Record<string, unknown>): Failed | null => {
   return faultOf('content_rejected', `The safety system of Gemini refused the request${told}.`)
 }
 
-const FINISH: Record<string, FinishReason> = { STOP: 'stop', MAX_TOKENS: 'length' }
+const FINISH = new Map<string, FinishReason>(Object.entries({ STOP: 'stop', MAX_TOKENS: 'length' }))
 
 /** The model's own failures: there is no answer in them, and another try may give one. */
 const BROKEN = new Set(['MALFORMED_FUNCTION_CALL', 'MALFORMED_RESPONSE', 'UNEXPECTED_TOOL_CALL', 'TOO_MANY_TOOL_CALLS'])
@@ -75,7 +75,7 @@ export const endOf = (value: unknown, hasCalls: boolean): FinishReason | Failed 
   if (reason === 'MISSING_THOUGHT_SIGNATURE')
     return faultOf('provider_rejected', 'Gemini misses a thought signature in the messages.', { param: 'messages' })
   if (BROKEN.has(reason)) return faultOf('provider_protocol_error', `Gemini broke its answer off (${reason}).`)
-  const known = FINISH[reason]
+  const known = FINISH.get(reason)
   return known === 'stop' && hasCalls ? 'tool_calls' : (known ?? 'content_filter')
 }
 

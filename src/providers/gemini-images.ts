@@ -11,7 +11,7 @@ import { geminiUsage } from './gemini-usage.ts'
 import { geminiHeaders, geminiUrl } from './gemini-wire.ts'
 import type { Http } from './http.ts'
 import { budgetFault, imageCard, refusedFault } from './image-call.ts'
-import { textIn } from './openai-answer.ts'
+import { idIn, textIn } from './openai-answer.ts'
 import { type FaultContext, withId } from './openai-faults.ts'
 import { recordOf } from './openai-usage.ts'
 import type { Call, Expected, Failed, GeneratedImage, Outcome, Provider } from './provider.ts'
@@ -83,7 +83,7 @@ const doneOf = (call: Call, answer: Answered): Outcome => {
   const parsed = answer.cut ? null : parseJson(answer.body)
   if (geminiProblem(parsed)) return withId(geminiEventFault(parsed, contextOf(call)), answer)
   const body = recordOf(parsed)
-  const more = { providerRequestId: textIn(body?.['responseId']) ?? withId({}, answer).providerRequestId ?? null }
+  const more = { providerRequestId: idIn(body?.['responseId']) ?? withId({}, answer).providerRequestId ?? null }
   const candidates: unknown = body?.['candidates']
   if (!body || !Array.isArray(candidates) || candidates.length === 0)
     return { ...((body && blockFault(body)) ?? unreadable()), ...more }

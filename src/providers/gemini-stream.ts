@@ -7,7 +7,7 @@ import { geminiEventFault, geminiProblem } from './gemini-faults.ts'
 import { callId } from './gemini-messages.ts'
 import { geminiFlavor } from './gemini-request.ts'
 import { countOf, geminiTier, geminiUsage } from './gemini-usage.ts'
-import { faultContext, textIn } from './openai-answer.ts'
+import { faultContext, idIn, textIn } from './openai-answer.ts'
 import { recordOf } from './openai-usage.ts'
 import type { Failed } from './provider.ts'
 
@@ -73,7 +73,7 @@ class Decoder implements StreamDecoder {
     this.#usage = geminiUsage(body['usageMetadata']) ?? this.#usage
     this.#isCounted ||= countOf(recordOf(body['usageMetadata'])?.['candidatesTokenCount']) !== null
     this.#tier = geminiTier(body['usageMetadata']) ?? this.#tier
-    this.#id ??= textIn(body['responseId'])
+    this.#id ??= idIn(body['responseId'])
     this.#model ??= textIn(body['modelVersion'])
     const candidates: unknown = body['candidates'] ?? []
     if (!Array.isArray(candidates)) return this.#fail(this.#malformed())

@@ -1,4 +1,5 @@
 import type { Choice, CompletionMessage, FinishReason } from '../contract/completion.ts'
+import { LIMITS } from '../limits.ts'
 import { type Answered, faultOf, isSuccess, parseExact } from './answers.ts'
 import type { Flavor } from './chat-flavor.ts'
 import { cloudflareCode } from './cloudflare-faults.ts'
@@ -26,7 +27,7 @@ export const decodeChat = (flavor: Flavor, call: ChatCall, answer: Answered): Ch
   return {
     kind: 'completed',
     completion: {
-      id: textIn(body['id']) ?? call.id,
+      id: idIn(body['id']) ?? call.id,
       object: 'chat.completion',
       created: secondsIn(body['created']) ?? Math.floor(call.nowMs / 1000),
       model: textIn(body['model']) ?? call.card.model,
@@ -38,7 +39,7 @@ export const decodeChat = (flavor: Flavor, call: ChatCall, answer: Answered): Ch
     },
     usage: openAiUsage(body['usage']),
     serviceTier: tier,
-    providerRequestId: withId({}, answer).providerRequestId ?? textIn(body['id']),
+    providerRequestId: withId({}, answer).providerRequestId ?? idIn(body['id']),
   }
 }
 
@@ -49,29 +50,36 @@ export const faultContext = ({ name }: Flavor, { input, secret, nowMs }: ChatCal
 })
 
 export const textIn = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
+/** An id as it is kept with the attempt; one that is longer than an id is none. */
+export const idIn = (value: unknown): string | null => {
+  const id = textIn(value)
+  return id !== null && id.length <= LIMITS.identifierCharacters ? id : null
+}
 const secondsIn = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : null
 
-const FINISH: Record<string, FinishReason> = {
-  stop: 'stop',
-  length: 'length',
-  tool_calls: 'tool_calls',
-  content_filter: 'content_filter',
-  // Of older servers, and of those that tell their own words.
-  function_call: 'tool_calls',
-  eos: 'stop',
-  eos_token: 'stop',
-  stop_sequence: 'stop',
-  end_turn: 'stop',
-  max_tokens: 'length',
-  model_length: 'length',
-  load: 'stop',
-  unload: 'stop',
-}
+const FINISH = new Map<string, FinishReason>(
+  Object.entries({
+    stop: 'stop',
+    length: 'length',
+    tool_calls: 'tool_calls',
+    content_filter: 'content_filter',
+    // Of older servers, and of those that tell their own words.
+    function_call: 'tool_calls',
+    eos: 'stop',
+    eos_token: 'stop',
+    stop_sequence: 'stop',
+    end_turn: 'stop',
+    max_tokens: 'length',
+    model_length: 'length',
+    load: 'stop',
+    unload: 'stop',
+  }),
+)
 
 /** One of the four. Any other word ends an answer that is whole; null and nothing say that it goes on. */
 export const finishOf = (value: unknown): FinishReason | null =>
-  typeof value !== 'string' || value === '' ? null : (FINISH[value] ?? 'stop')
+  typeof value !== 'string' || value === '' ? null : (FINISH.get(value) ?? 'stop')
 
 const choiceOf = (value: unknown, at: number): Choice | null => {
   const choice = recordOf(value)
@@ -87,12 +95,18 @@ const choiceOf = (value: unknown, at: number): Choice | null => {
   }
 }
 
+/** Some servers write their text in parts. What is no text in them, such as thoughts, is left out. */
+export const contentIn = (content: unknown): string | null => {
+  if (!Array.isArray(content)) return typeof content === 'string' ? content : null
+  return content.map((part) => textIn(recordOf(part)?.['text']) ?? '').join('')
+}
+
 const messageOf = (message: Record<string, unknown>): CompletionMessage => {
   const calls = Array.isArray(message['tool_calls']) ? message['tool_calls'].map(toolCallOf) : []
   const thoughts = textIn(message['reasoning_content']) ?? textIn(message['reasoning'])
   return {
     role: 'assistant',
-    content: typeof message['content'] === 'string' ? message['content'] : null,
+    content: contentIn(message['content']),
     refusal: textIn(message['refusal']),
     ...(calls.length > 0 ? { tool_calls: calls } : {}),
     ...(thoughts === null ? {} : { reasoning_content: thoughts }),

@@ -1,10 +1,10 @@
-import type { CompletionChunk, Delta, FinishReason } from '../contract/completion.ts'
+import { type CompletionChunk, type Delta, FINISH_REASONS, type FinishReason } from '../contract/completion.ts'
 import type { Usage } from '../contract/usage.ts'
 import { faultOf } from './answers.ts'
 import type { Flavor } from './chat-flavor.ts'
 import { cloudflareCode } from './cloudflare-faults.ts'
 import type { ChatCall, ChatPiece, SseEvent, StreamDecoder, StreamEnd } from './dialect.ts'
-import { faultContext, finishOf, textIn } from './openai-answer.ts'
+import { contentIn, faultContext, finishOf, idIn, textIn } from './openai-answer.ts'
 import { eventFault, problemOf } from './openai-faults.ts'
 import { openAiUsage, recordOf } from './openai-usage.ts'
 import type { Failed } from './provider.ts'
@@ -67,7 +67,7 @@ class Decoder implements StreamDecoder {
   #read(chunk: Record<string, unknown>, data: string): ChatPiece[] {
     const usage = chunk['usage'] ? openAiUsage(chunk['usage']) : null
     if (usage) this.#usage = usage
-    if (this.#id === null) this.#id = textIn(chunk['id'])
+    if (this.#id === null) this.#id = idIn(chunk['id'])
     if (this.#model === null) this.#model = textIn(chunk['model'])
     if (chunk['service_tier']) this.#tier = textIn(chunk['service_tier'])
     const choices: unknown = chunk['choices']
@@ -85,7 +85,7 @@ class Decoder implements StreamDecoder {
       plain &&=
         choice.delta === delta &&
         isPlainDelta(delta) &&
-        (choice.finish_reason === null || choice.finish_reason in PLAIN_FINISH)
+        (choice.finish_reason === null || PLAIN_FINISH.has(choice.finish_reason))
       const index = typeof choice.index === 'number' ? choice.index : 0
       const ends = finishOf(choice.finish_reason)
       if (ends === null) this.#open.add(index)
@@ -138,7 +138,7 @@ class Decoder implements StreamDecoder {
   /** The chunk in the form that clients know, without usage. */
   #rebuilt(chunk: Record<string, unknown>, choices: unknown[]): CompletionChunk {
     return {
-      id: textIn(chunk['id']) ?? this.#id ?? this.#call.id,
+      id: idIn(chunk['id']) ?? this.#id ?? this.#call.id,
       object: 'chat.completion.chunk',
       created: typeof chunk['created'] === 'number' ? chunk['created'] : Math.floor(this.#call.nowMs / 1000),
       model: textIn(chunk['model']) ?? this.#model ?? this.#call.card.model,
@@ -161,7 +161,7 @@ class Decoder implements StreamDecoder {
 const isOtherError = (chunk: Record<string, unknown>): boolean =>
   (chunk['object'] === 'error' && problemOf(chunk) !== null) || cloudflareCode(chunk) !== null
 
-const PLAIN_FINISH = { stop: 0, length: 0, tool_calls: 0, content_filter: 0 }
+const PLAIN_FINISH = new Set<unknown>(FINISH_REASONS)
 
 const isPlain = (chunk: Record<string, unknown>): boolean =>
   chunk['object'] === 'chat.completion.chunk' &&
@@ -172,7 +172,8 @@ const isPlain = (chunk: Record<string, unknown>): boolean =>
   !chunk['usage']
 
 const isPlainDelta = (delta: Record<string, unknown>): boolean => {
-  if (delta['reasoning'] !== undefined || delta['function_call'] !== undefined) return false
+  if (delta['reasoning'] !== undefined || delta['function_call'] !== undefined || Array.isArray(delta['content']))
+    return false
   const calls: unknown = delta['tool_calls']
   if (calls === undefined) return true
   return (
@@ -184,8 +185,8 @@ const isText = (value: unknown): boolean => value === undefined || typeof value 
 
 /** All that was generated: what an estimate counts. */
 const textOfDelta = (delta: Record<string, unknown>): string => {
-  const { content, refusal, tool_calls: calls } = delta
-  let text = typeof content === 'string' ? content : ''
+  const { refusal, tool_calls: calls } = delta
+  let text = contentIn(delta['content']) ?? ''
   if (typeof refusal === 'string') text += refusal
   text += textIn(delta['reasoning_content']) ?? textIn(delta['reasoning']) ?? ''
   if (Array.isArray(calls)) {
@@ -203,9 +204,10 @@ type Places = (begins: boolean) => number
 const deltaOf = (delta: Record<string, unknown>, places: Places): Delta => {
   const thoughts = textIn(delta['reasoning_content']) ?? textIn(delta['reasoning'])
   const calls: unknown = delta['tool_calls']
+  const content = contentIn(delta['content'])
   return {
     ...(delta['role'] === undefined ? {} : { role: 'assistant' as const }),
-    ...(typeof delta['content'] === 'string' ? { content: delta['content'] } : {}),
+    ...(content === null ? {} : { content }),
     ...(typeof delta['refusal'] === 'string' ? { refusal: delta['refusal'] } : {}),
     ...(thoughts === null ? {} : { reasoning_content: thoughts }),
     ...(Array.isArray(calls) ? { tool_calls: calls.map((call) => callOf(call, places)) } : {}),

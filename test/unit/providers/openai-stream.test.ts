@@ -195,3 +195,32 @@ describe('the end of a stream', () => {
     expect(end).toMatchObject({ fault: { code: 'outcome_unknown' }, usage: { inputTokens: 9, outputTokens: 5 } })
   })
 })
+
+describe('a server of one’s own', () => {
+  const vllm = LOCAL_SERVERS.find(({ id }) => id === 'vllm') as typeof openAiText
+
+  it('that writes its text in parts is told in text', () => {
+    const parts = [
+      { type: 'thinking', thinking: [{ type: 'text', text: 'hm' }] },
+      { type: 'text', text: 'Hel' },
+      { type: 'text', text: 'lo' },
+    ]
+    const { pieces, text } = readText(chunk({ content: parts }) + chunk({}, 'stop'), vllm, 'm')
+    expect(text).toBe('Hello')
+    expect(JSON.parse(pieces[0]?.json ?? '')).toMatchObject({ choices: [{ delta: { content: 'Hello' } }] })
+  })
+
+  it('ends well for whatever reason it names', () => {
+    for (const reason of ['constructor', 'toString', '__proto__', 'done']) {
+      const { pieces, end } = readText(chunk({ content: 'a' }) + chunk({}, reason), vllm, 'm')
+      expect(end).toMatchObject({ fault: null, finish: 'stop' })
+      expect(JSON.parse(pieces.at(-1)?.json ?? '')).toMatchObject({ choices: [{ finish_reason: 'stop' }] })
+    }
+  })
+
+  it('cannot have an id kept that is as long as a book', () => {
+    const id = 'x'.repeat(100_000)
+    const { end } = readText(chunk({ content: 'a' }, 'stop').replace('chatcmpl-1', id), vllm, 'm')
+    expect(end).toMatchObject({ fault: null, id: null })
+  })
+})
