@@ -56,7 +56,11 @@ export const conversationOf = (model: string, messages: readonly ChatMessage[]):
     }
     if (!parts.ok) return parts
     // The provider takes no turn without parts.
-    if (parts.value.length > 0) contents.push({ role: message.role === 'user' ? 'user' : 'model', parts: parts.value })
+    if (parts.value.length === 0) continue
+    const last = contents.at(-1)
+    // A call has to come right behind a turn of the user, whatever the model said before it.
+    if (message.role === 'assistant' && last?.role === 'model') last.parts.push(...parts.value)
+    else contents.push({ role: message.role === 'user' ? 'user' : 'model', parts: parts.value })
   }
   if (contents.length === 0) return refused('messages', 'Gemini needs a message that is not the system’s, with text.')
   return { ok: true, value: { system, contents, dropped: [...dropped] } }

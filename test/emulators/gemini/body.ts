@@ -70,6 +70,8 @@ function turnsProblem({ contents = [] }: GenerateBody): string | null {
     const empty = parts.findIndex((part) => !hasData(part))
     if (empty >= 0)
       return `${where}.parts[${empty}].data: required oneof field 'data' must have one initialized field\n`
+    if (parts.some((part) => part.functionCall) && contents[at - 1]?.role !== 'user')
+      return 'Please ensure that function call turn comes immediately after a user turn or after a function response turn.'
     const answered = parts.filter((part) => part.functionResponse).length
     if (answered === 0) continue
     const called = contents[at - 1]?.parts?.filter((part) => part.functionCall) ?? []

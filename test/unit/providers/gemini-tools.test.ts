@@ -100,6 +100,25 @@ describe('a loop of tools', () => {
     expect(outcome).toMatchObject({ kind: 'completed' })
   })
 
+  it('goes on where the assistant spoke in one message and called in the next', async () => {
+    const called = {
+      id: 'a',
+      type: 'function' as const,
+      function: { name: 'get_weather', arguments: '{"city":"Rome"}' },
+    }
+    const { outcome } = await complete(geminiText, at('gemini-2.5-flash'), {
+      tools: [WEATHER],
+      messages: [
+        { role: 'user', content: 'weather?' },
+        { role: 'assistant', content: 'I look.' },
+        { role: 'assistant', content: null, tool_calls: [called] },
+        ...resultsOf([called]),
+        { role: 'user', content: 'and?' },
+      ],
+    })
+    expect(outcome).toMatchObject({ kind: 'completed' })
+  })
+
   it('calls the one tool that it is told to', async () => {
     const tide = { ...WEATHER, function: { ...WEATHER.function, name: 'tide' } }
     const { outcome } = await complete(
