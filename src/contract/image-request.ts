@@ -3,7 +3,7 @@ import { LIMITS } from '../limits.ts'
 import { optional } from './chat-message.ts'
 import { integer, JsonObject, record, strictObject } from './fields.ts'
 import { FOREGROUND, withoutNulls } from './foreground.ts'
-import { ImageInput } from './image.ts'
+import { ImageInput, isWithinSides, SIDES } from './image.ts'
 
 /** `POST {base}/images/generations`: OpenAI's request for images, in front of the job `image.generate@1`. */
 
@@ -12,6 +12,8 @@ const { prompt, style } = ImageInput.entries
 const Size = v.pipe(
   v.string('must be text'),
   v.regex(/^(?:auto|[1-9]\d{1,4}x[1-9]\d{1,4})$/, 'must be auto or WIDTHxHEIGHT in pixels'),
+  // `auto` has no sides.
+  v.check((text) => text === 'auto' || isWithinSides(text), SIDES),
 )
 
 /** OpenAI's own words for qualities, those of its older models, and ours. */

@@ -59,6 +59,11 @@ export const ImageChecks: typeof eitherChecks = {
 }
 export type ImageChecks = v.InferOutput<typeof ImageChecks>
 
+export const isWithinSides = (size: string): boolean =>
+  size.split('x').every((side) => Number(side) <= LIMITS.imageSideMax)
+
+export const SIDES = `sides must be at most ${LIMITS.imageSideMax}`
+
 export const ImageInput = v.pipe(
   strictObject({
     prompt: v.pipe(
@@ -71,10 +76,7 @@ export const ImageInput = v.pipe(
       v.pipe(
         v.string(),
         v.regex(/^[1-9]\d{1,4}x[1-9]\d{1,4}$/, 'must be WIDTHxHEIGHT in pixels'),
-        v.check(
-          (text) => text.split('x').every((side) => Number(side) <= LIMITS.imageSideMax),
-          `sides must be at most ${LIMITS.imageSideMax}`,
-        ),
+        v.check(isWithinSides, SIDES),
       ),
     ),
     count: v.optional(integer(1, LIMITS.imagesPerJob)),

@@ -76,6 +76,12 @@ describe('an image', () => {
     expect(provider.accepted).toHaveLength(1)
   })
 
+  test('cannot be asked for with sides that no job may have', async () => {
+    const { status, body } = await generate({ model: 'openai/gpt-image-2', size: '16400x1024' })
+    expect([status, body.error]).toMatchObject([400, { code: 'invalid_request', param: 'size' }])
+    expect(body.error.message).toContain('sides must be at most')
+  })
+
   test('of a model named alone is made by the one provider that has it', async () => {
     expect((await generate({ model: 'ideogram-3' })).status).toBe(200)
   })
