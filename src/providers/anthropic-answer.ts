@@ -87,7 +87,7 @@ export const finishOf = (value: unknown, isJson: boolean): FinishReason | null =
 export const refusalIn = (told: Record<string, unknown>): string | null =>
   told['stop_reason'] === 'refusal' ? textIn(recordOf(told['stop_details'])?.['explanation']) : null
 
-/** Where the answer is the arguments of a tool, what was said beside it is no JSON and left out. */
+/** Where the answer is the arguments of a tool, what was said beside it, or answered a second time, is no JSON and left out. */
 const messageOf = (call: ChatCall, content: readonly unknown[], jsonTool: string | null): CompletionMessage => {
   let text: string | null = null
   let thoughts = ''
@@ -101,7 +101,7 @@ const messageOf = (call: ChatCall, content: readonly unknown[], jsonTool: string
     } else if (block['type'] === 'tool_use') {
       const args = JSON.stringify(block['input'] ?? {})
       kept.push({ type: 'tool_use' })
-      if (jsonTool !== null && block['name'] === jsonTool) text = args
+      if (jsonTool !== null && block['name'] === jsonTool) text ??= args
       else calls.push(toolCallOf(block, args, calls.length))
     } else if (block['type'] === 'thinking' && typeof block['thinking'] === 'string') {
       thoughts += block['thinking']

@@ -42,6 +42,8 @@ class Decoder implements StreamDecoder {
   readonly #open = new Map<unknown, Open>()
   readonly #kept: Kept[] = []
   #calls = 0
+  /** The tool whose arguments are the answer was called. */
+  #hasAnswer = false
 
   constructor(call: ChatCall) {
     this.#call = call
@@ -143,6 +145,12 @@ class Decoder implements StreamDecoder {
   #startCall(index: unknown, block: Record<string, unknown>): ChatPiece[] {
     const name = textIn(block['name']) ?? ''
     const isAnswer = this.#jsonTool !== null && name === this.#jsonTool
+    // Two answers behind each other are no JSON.
+    if (isAnswer && this.#hasAnswer) {
+      this.#begin(index, { kind: 'other' }, null)
+      return NOTHING
+    }
+    this.#hasAnswer ||= isAnswer
     const call = isAnswer ? null : this.#calls
     this.#begin(index, { kind: 'tool', call, hasArguments: false }, { type: 'tool_use' })
     if (call === null) return NOTHING

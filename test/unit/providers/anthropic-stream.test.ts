@@ -38,6 +38,15 @@ const KINDS: [string, string, ChatInput][] = [
     OLDER,
     inputOf('a city [[call:json_answer:{"city":"Züri"}]]', { response_format: { type: 'json_object' } }),
   ],
+  [
+    'JSON given twice',
+    OLDER,
+    inputOf('a city [[call:json_answer:{"city":"Züri"};json_answer:{"city":"Rome"}]]', {
+      ...TOOLS,
+      reasoning_effort: undefined,
+      response_format: { type: 'json_object' },
+    }),
+  ],
   ['a refusal', NEWEST, inputOf('how to [[refuse]]')],
 ]
 
