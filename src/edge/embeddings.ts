@@ -5,8 +5,9 @@ import { expectedOfEmbed } from '../core/expected.ts'
 import { type CallTools, runEmbed } from '../job/text-call.ts'
 import { toBase64 } from '../providers/openai-embeddings.ts'
 import { planEmbed } from './candidates.ts'
+import { embeddingListBody } from './embedding-list.ts'
 import { costHeader, endingOf, type LineCall } from './line-call.ts'
-import { json } from './respond.ts'
+import { jsonBody } from './respond.ts'
 
 /** `POST {base}/embeddings`. */
 export const answerEmbeddings = async (request: EmbedRequest, line: LineCall, tools: CallTools): Promise<Response> => {
@@ -29,9 +30,8 @@ export const answerEmbeddings = async (request: EmbedRequest, line: LineCall, to
     const usage = outcome.usage ?? usageOf({ inputTokens: expectedOfEmbed(input).inputTokens, estimated: true })
     const micros = line.cost(usage, { cached, serviceTier: null })
     const write = request.encoding_format === 'base64' ? toBase64 : (vector: Float32Array) => Array.from(vector)
-    const body: EmbeddingList = {
+    const list: Omit<EmbeddingList, 'data'> = {
       object: 'list',
-      data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: write(vector) })),
       model,
       usage: {
         prompt_tokens: usage.inputTokens,
@@ -40,7 +40,10 @@ export const answerEmbeddings = async (request: EmbedRequest, line: LineCall, to
         ...(usage.estimated ? { estimated: true } : {}),
       },
     }
-    const response = json(body, 200, { ...line.headers(providerMs, dropped), ...costHeader(micros) })
+    const response = jsonBody(embeddingListBody(list, vectors, write), 200, {
+      ...line.headers(providerMs, dropped),
+      ...costHeader(micros),
+    })
     const about = { cached, serviceTier: null, providerRequestId, providerMs, rate }
     line.settle({ fault: null, usage, delivered: true, ...about })
     return response

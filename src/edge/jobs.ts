@@ -15,7 +15,7 @@ import { guardGiven } from './given-addresses.ts'
 import { jobUrl, presentJob, presentJobText } from './present.ts'
 import { integerQuery } from './query.ts'
 import { quotaHeaders } from './quota-headers.ts'
-import { json, jsonText, unwrap } from './respond.ts'
+import { json, jsonBody, unwrap } from './respond.ts'
 
 const submit = async (context: Context): Promise<Response> => {
   const caller = await callerOf(context)
@@ -32,7 +32,7 @@ const submit = async (context: Context): Promise<Response> => {
   )
   const { body, quotas, id = fromWire(body).id } = submitted
   const ended = waitS > 0 && isFinal(fromWire(body).status)
-  return jsonText(await presentJobText(context, id, body), ended ? 201 : 202, {
+  return jsonBody(await presentJobText(context, id, body), ended ? 201 : 202, {
     ...quotaHeaders(quotas),
     location: jobUrl(context, context.params['instance'] ?? '', id),
     ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
@@ -44,7 +44,7 @@ const read = async (context: Context): Promise<Response> => {
   const waitS = waitSeconds(context.request)
   const id = jobIdOf(context)
   const { body, quotas } = unwrap(await instanceOf(context).job(await callerOf(context), id, waitS * 1000))
-  return jsonText(await presentJobText(context, id, body), 200, {
+  return jsonBody(await presentJobText(context, id, body), 200, {
     ...quotaHeaders(quotas),
     ...(waitS > 0 ? { 'preference-applied': `wait=${waitS}` } : {}),
   })

@@ -4,11 +4,11 @@ import { refusedBy } from './refused.ts'
 /** Answers. Every JSON answer is made here, and every error in the one shape. */
 
 export const json = (value: unknown, status = 200, headers: Record<string, string> = {}): Response =>
-  jsonText(JSON.stringify(value), status, headers)
+  jsonBody(JSON.stringify(value), status, headers)
 
-/** Of JSON that is text already. */
-export const jsonText = (text: string, status: number, headers: Record<string, string>): Response =>
-  new Response(text, {
+/** Of JSON that is written already, or as it is read. */
+export const jsonBody = (body: string | ReadableStream, status: number, headers: Record<string, string>): Response =>
+  new Response(body, {
     status,
     headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', ...headers },
   })

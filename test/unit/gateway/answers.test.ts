@@ -264,6 +264,42 @@ describe('which model', () => {
 })
 
 describe('embeddings', () => {
+  test.each(['float', 'base64'] as const)(
+    'of thousands of texts are written as they are read, never as one text: %s',
+    async (encoding_format) => {
+      const many = Array.from({ length: 2_048 }, (_, at) =>
+        Float32Array.from({ length: 256 }, (_, place) => at / 7 + place),
+      )
+      const provider = {
+        object: 'list',
+        model: 'text-embedding-3-small',
+        data: many.map((vector, index) => ({ object: 'embedding', index, embedding: toBase64(vector) })),
+        usage: { prompt_tokens: 2_048, total_tokens: 2_048 },
+      }
+      const asked = {
+        model: 'openai/text-embedding-3-small',
+        input: many.map(() => 'a'),
+        dimensions: 256,
+        encoding_format,
+      }
+      const served = serve('embeddings', fakeForeground(), answering(200, provider), asked)
+      const { body } = await served.response
+      const decoder = new TextDecoder()
+      let text = ''
+      let longest = 0
+      for await (const bytes of body ?? []) {
+        longest = Math.max(longest, bytes.length)
+        text += decoder.decode(bytes, { stream: true })
+      }
+      expect(longest).toBeLessThan(256 * 1024)
+      const { data, usage } = JSON.parse(text) as EmbeddingList
+      expect(usage.prompt_tokens).toBe(2_048)
+      const written = encoding_format === 'base64' ? toBase64 : (vector: Float32Array) => Array.from(vector)
+      expect(data).toEqual(many.map((vector, index) => ({ object: 'embedding', index, embedding: written(vector) })))
+      await served.settled()
+    },
+  )
+
   const vectors = [Float32Array.of(0.5, -0.25), Float32Array.of(1, 0)]
   const answer = (usage: object | null = { prompt_tokens: 4, total_tokens: 4 }) => ({
     object: 'list',
