@@ -69,7 +69,7 @@ export const slotsOf = ({ rules, load }: Limiter): number =>
 /** A rate as narrowed; null without one. */
 export const limitInForce = ({ rules, load }: Limiter, id: LimiterRate['id']): number | null => {
   const rate = rules.rates.find((rate) => rate.id === id)
-  return rate ? inForce(rate.limit, load.adaptive) : null
+  return rate ? rateInForce(rate, load).limit : null
 }
 
 /** What is left of a limiter, 0…1: how full its emptiest bucket is, times the share of the limits that is in force. */
@@ -213,9 +213,10 @@ const taken = ({ rules, load }: Limiter, tokens: number, now: number): LimiterLo
   ),
 })
 
-const rateInForce = (rate: Rate, load: LimiterLoad): Rate => ({
-  limit: inForce(rate.limit, load.adaptive),
-  windowMs: rate.windowMs,
+/** "Too fast" and rate headers speak of minutes. A day that was narrowed for one of them would be lost for it. */
+const rateInForce = ({ id, limit, windowMs }: LimiterRate, load: LimiterLoad): Rate => ({
+  limit: id === 'per_day' ? limit : inForce(limit, load.adaptive),
+  windowMs,
 })
 
 const amountOf = (rate: LimiterRate, tokens: number): number => (rate.id === 'tokens_per_minute' ? tokens : 1)

@@ -7,6 +7,7 @@ import {
   type LimiterLoad,
   type LimiterRate,
   type LimiterRules,
+  limitInForce,
   paceOf,
   pause,
   readyAt,
@@ -273,6 +274,15 @@ test('admission agrees with the time it announces', () => {
       expect(admit([one], tokens, at).admitted).toBe(true)
     }),
   )
+})
+
+test('a limit by the day is not narrowed: one call in a bad minute does not use up what is left of it', () => {
+  const narrowed = limiter({ rates: [perMinute(60), perDay(1_000)] }, { adaptive: { share: 0.1, narrowedAtMs: NOW } })
+  expect([limitInForce(narrowed, 'per_minute'), limitInForce(narrowed, 'per_day')]).toEqual([6, 1_000])
+  const [used] = admitted([narrowed], NOW)
+  const fullAtMs = used?.load.fullAtMs ?? {}
+  expect(fullAtMs.per_day).toBe(admitted([limiter({ rates: [perDay(1_000)] })], NOW)[0]?.load.fullAtMs.per_day)
+  expect(fullAtMs.per_minute).toBeGreaterThan(NOW + MINUTE / 6 - 1)
 })
 
 describe('a limiter whose rates are changed', () => {
