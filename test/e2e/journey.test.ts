@@ -99,12 +99,13 @@ test('content that the provider rejects is an outcome of its own, with an unknow
   const product = await startProduct()
   const { base, user } = await provision(product.url, { baseUrl: emulator.url })
   const run = (prompt: string) => user.ask<Job>('POST', `${base}/jobs`, imageJob(prompt), { prefer: 'wait=30' })
-  const [rejected, unsafe, limited, broke] = await Promise.all([
+  const [rejected, unsafe, limited] = await Promise.all([
     run('no [[reject]]'),
     run('no [[unsafe]]'),
     run('later [[fail_once:429:inflight_limit]]'),
-    run('no [[fail:402:insufficient_funds]]'),
   ])
+  // Behind the others: its credential rests, and whoever has to try again would wait for that.
+  const broke = await run('no [[fail:402:insufficient_funds]]')
   expect(rejected).toMatchObject({ status: 'failed', error: { code: 'content_rejected', source: 'provider' } })
   expect(unsafe).toMatchObject({ status: 'failed', error: { code: 'content_rejected', source: 'provider' } })
   expect(limited).toMatchObject({
