@@ -285,7 +285,7 @@ export class Broadcast {
 const endsStory = ({ filter, live }: Subscriber, { type }: Event): boolean =>
   filter.job === null ? Boolean(filter.batch) && type === 'batch.completed' : live && endsJob(type)
 
-/** The actor sends to so many in a second at most, and to nobody oftener than it is told here. */
+/** In ms. Each who is told costs the thread that keeps the books a hundredth of what is added here. */
 const pauseAfter = (told: number): number =>
   Math.min(LIMITS.broadcastPauseMaxMs, Math.max(LIMITS.broadcastEveryMs, told * LIMITS.broadcastPerSubscriberMs))
 

@@ -74,7 +74,7 @@ describe('subscribers', () => {
 
   test.each([
     [3, LIMITS.broadcastEveryMs],
-    [50, 50 * LIMITS.broadcastPerSubscriberMs],
+    [30, 30 * LIMITS.broadcastPerSubscriberMs],
     [200, LIMITS.broadcastPauseMaxMs],
   ])('are told the less often the more they are: %i every %i ms', async (count, everyMs) => {
     const { tell, listen } = openBroadcast()
