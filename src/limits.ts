@@ -175,6 +175,8 @@ export const LIMITS = {
   groupCommitOperations: 1_024,
   /** How long a group waits for more operations while many arrive. */
   groupCommitLingerMs: 3,
+  /** How long what nobody waits for waits for something to be committed with. */
+  groupCommitPatienceMs: 10,
   /** Clocks of two machines may differ by this much; one that goes back farther was set back. */
   clockSkewMs: 1_000,
   /** First and longest wait between a lane's tries to deliver its reports. */

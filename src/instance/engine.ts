@@ -87,6 +87,11 @@ export class Engine {
     return this.#commit.apply(operation)
   }
 
+  /** The same for what nobody waits for: with whatever comes next. */
+  applyWithNext<T>(operation: () => T): Promise<T> {
+    return this.#commit.apply(operation, { isPatient: true })
+  }
+
   /** Lets go of what would hold up the answer. */
   background(work: Promise<unknown>): void {
     this.#state.waitUntil(work)

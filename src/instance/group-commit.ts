@@ -1,13 +1,14 @@
 import { LIMITS } from '../limits.ts'
 
-type Operation = { run(): void; settle(): void; fail(error: unknown): void }
+type Operation = { run(): void; settle(): void; fail(error: unknown): void; isPatient: boolean }
 
 /**
  * Calls that arrive together are applied together: one transaction, one commit, one fsync. A call's promise resolves
  * when its operation was applied; the platform's output gate then holds the answer until the commit is on disk.
  *
  * A commit costs more than most of what is in it, so where calls arrive in quick succession a group waits a moment for
- * more of them. One that comes alone waits for nobody.
+ * more of them. One that comes alone waits for nobody. What nobody waits for is patient: it goes with the next that is not,
+ * and by itself only after a while.
  *
  * `transact` runs what it is given in one transaction and throws only if all of it was rolled back; then each operation
  * is tried in a transaction of its own, so that a bad one does not fail its neighbours.
@@ -19,10 +20,12 @@ export class GroupCommit {
   #waiting: Operation[] = []
   #scheduled = false
   #committing = false
+  /** Ends the patience of those that are patient; null where nobody is, or somebody else goes first. */
+  #patience: ReturnType<typeof setTimeout> | null = null
   /** Ends the wait for more; null where there is none. */
   #lingering: ReturnType<typeof setTimeout> | null = null
   #lingers = false
-  /** Operations of a group, averaged over the last dozen or so since it began or ceased to linger. */
+  /** Operations of a group that are not patient, averaged over the last dozen or so since it began or ceased to linger. */
   #usualSize = ALONE
   #flushedAtMs = Number.NEGATIVE_INFINITY
 
@@ -33,7 +36,7 @@ export class GroupCommit {
     this.#now = now
   }
 
-  apply<T>(operation: () => T): Promise<T> {
+  apply<T>(operation: () => T, { isPatient = false } = {}): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     // Kept until the transaction is through: the result of a rolled back one must not be told.
     const results: T[] = []
@@ -41,9 +44,16 @@ export class GroupCommit {
       run: () => results.splice(0, 1, operation()),
       settle: () => results.forEach((result) => void resolve(result)),
       fail: reject,
+      isPatient,
     })
-    this.#schedule()
+    if (isPatient) this.#bePatient()
+    else this.#schedule()
     return promise
+  }
+
+  #bePatient(): void {
+    if (this.#committing || this.#scheduled) return
+    this.#patience ??= setTimeout(() => this.#schedule(), LIMITS.groupCommitPatienceMs)
   }
 
   /** What arrives while something is on its way to the disk makes the next group. */
@@ -68,9 +78,11 @@ export class GroupCommit {
   #flush(): void {
     this.#scheduled = false
     this.#lingering = null
+    if (this.#patience !== null) clearTimeout(this.#patience)
+    this.#patience = null
     this.#flushedAtMs = this.#now()
     const group = this.#waiting.splice(0, LIMITS.groupCommitOperations)
-    this.#learn(group.length)
+    this.#learn(group.filter(({ isPatient }) => !isPatient).length)
     if (!this.#try(group)) for (const operation of group) this.#try([operation], operation.fail)
     this.#committing = true
     // A disk that fails breaks the actor; here it only ends the wait.
@@ -78,7 +90,8 @@ export class GroupCommit {
       .catch(() => undefined)
       .then(() => {
         this.#committing = false
-        if (this.#waiting.length > 0) this.#schedule()
+        if (this.#waiting.some(({ isPatient }) => !isPatient)) this.#schedule()
+        else if (this.#waiting.length > 0) this.#bePatient()
       })
   }
 

@@ -62,9 +62,11 @@ export const closeOnLine = async (engine: Engine, parts: Parts, ref: AttemptRef,
   return ended ?? { next: 'end', fault: null, costMicros: null }
 }
 
-/** Calls that were answered: nobody waits for what follows, and nothing does. */
+/** Calls that were answered: nobody waits for what follows, and nothing does, unless somebody waits for their room. */
 export const settleOnLine = async (engine: Engine, parts: Parts, settlements: readonly Settlement[]): Promise<void> => {
-  await Promise.all(settlements.map(({ ref, end }) => engine.apply(() => endCall(parts, ref, end))))
+  const isAwaited = parts.books.waiting() > 0
+  const apply = (operation: () => void) => (isAwaited ? engine.apply(operation) : engine.applyWithNext(operation))
+  await Promise.all(settlements.map(({ ref, end }) => apply(() => endCall(parts, ref, end))))
 }
 
 /** The close was heard before, and what it was answered with was not: the attempt that followed waits for its Worker. */

@@ -109,6 +109,47 @@ describe('a group commit', () => {
     expect(sizes).toEqual([LIMITS.groupCommitOperations, 5])
   })
 
+  test('takes what is patient along with what comes next, before it', async () => {
+    const { commit, sizes } = disk(1)
+    const order: string[] = []
+    void commit.apply(() => void order.push('patient'), { isPatient: true })
+    await vi.advanceTimersByTimeAsync(LIMITS.groupCommitPatienceMs - 1)
+    expect(order).toEqual([])
+    await commit.apply(() => void order.push('next'))
+    expect([order, sizes]).toEqual([['patient', 'next'], [2]])
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect([sizes, vi.getTimerCount()]).toEqual([[2], 0])
+  })
+
+  test('applies what is patient by itself in the end, also what came while something was on its way to the disk', async () => {
+    const { commit, sizes } = disk(5)
+    void commit.apply(() => {}, { isPatient: true })
+    await vi.advanceTimersByTimeAsync(LIMITS.groupCommitPatienceMs)
+    expect(sizes).toEqual([1])
+    void commit.apply(() => {}, { isPatient: true })
+    await vi.advanceTimersByTimeAsync(5 + LIMITS.groupCommitPatienceMs - 1)
+    expect(sizes).toEqual([1])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(sizes).toEqual([1, 1])
+  })
+
+  test('lets one client wait for nobody where each leaves something patient behind', async () => {
+    const { commit, sizes } = disk(0)
+    let done = 0
+    const endAt = Date.now() + 300
+    const running = (async () => {
+      for (; Date.now() < endAt; done += 1) {
+        await commit.apply(() => {})
+        void commit.apply(() => {}, { isPatient: true })
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+    })()
+    await vi.advanceTimersByTimeAsync(400)
+    await running
+    expect(done).toBeGreaterThan(250)
+    expect(mean(sizes.slice(1, -1))).toBe(2)
+  })
+
   test('fails the one operation that throws, and keeps its neighbours', async () => {
     const { commit } = disk(0)
     const results = Promise.allSettled([
