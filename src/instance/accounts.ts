@@ -157,7 +157,10 @@ export class Accounts {
     const today = this.#today(now).key
     const scopes = this.#accountsOf(row.project)
     const { closes, hold } = followHold({ ...row, held }, after, costMicros)
-    const entry = closes && entryOf(held, row.estimate_micros, closes.costMicros, today, presumedMicros)
+    // Whoever gives up a call leaves an answer that had begun at most: not all that was kept free for it.
+    const begun = held && after.status === 'canceled' ? Math.min(held.micros, row.estimate_micros ?? held.micros) : null
+    const presumed = presumedMicros ?? begun
+    const entry = closes && entryOf(held, row.estimate_micros, closes.costMicros, today, presumed)
     let next: Hold | null = hold === 'same' ? held : null
     let estimate = row.estimate_micros
     if (hold === 'new' || (hold === 'begins' && held === null && after.resume === null)) {

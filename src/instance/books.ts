@@ -163,6 +163,11 @@ export class Books {
     for (const name of new Set([...before.keys(), ...after.keys()])) {
       const [old, rules] = [before.get(name) ?? NO_RULES, after.get(name) ?? NO_RULES]
       if (isSameRates(old, rules)) continue
+      if (!after.has(name) && this.load(name).running === 0) {
+        this.#loads.delete(name)
+        admin.deleteLimiter(name)
+        continue
+      }
       const load = underRules(this.#loads.get(name) ?? initialLoad(), old, rules, now)
       this.setLoad(name, load)
       admin.saveLimiter(name, load)

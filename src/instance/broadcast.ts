@@ -91,7 +91,7 @@ export class Broadcast {
       this.#state.acceptWebSocket(server)
       server.serializeAttachment({ filter, keyId, expiresAtMs, bundled } satisfies v.InferInput<typeof Attachment>)
     } else this.#acceptAwake(server)
-    const heard = heardOn(this.#state, server, filter.job === null)
+    const heard = heardOn(this.#state, server, isOfAll(filter))
     const subscriber = socketSubscriber(server, subscription, false, heard)
     this.#add(subscriber, server)
     this.#catchUp(subscriber, ended)
@@ -220,25 +220,18 @@ export class Broadcast {
   }
 
   /** What it has not seen may have been trimmed, also while it reads. A job whose story is still whole has lost nothing. */
-  #tellGap(subscriber: Subscriber): void {
+  #gapOf({ cursor, filter }: Subscriber): Event | null {
     const { first } = this.#events.bounds()
-    if (subscriber.cursor >= first - 1 || this.#events.isWhole(subscriber.filter)) return
-    const gap: Event = {
-      seq: first - 1,
-      type: 'stream.gap',
-      job: null,
-      at: new Date().toISOString(),
-      data: { after: subscriber.cursor, first },
-    }
-    subscriber.send([{ event: gap, text: JSON.stringify(gap) }])
-    subscriber.cursor = first - 1
+    if (cursor >= first - 1 || this.#events.isWhole(filter)) return null
+    const data = { after: cursor, first }
+    return { seq: first - 1, type: 'stream.gap', job: null, at: new Date().toISOString(), data }
   }
 
   #catchUp(subscriber: Subscriber, ended: boolean): void {
     if (!this.#audience.has(subscriber)) return
-    this.#tellGap(subscriber)
-    const { events, cursor } = this.#events.after(subscriber.cursor, subscriber.filter, this.#head())
-    const lines = events.map((event) => ({ event, text: JSON.stringify(event) }))
+    const gap = this.#gapOf(subscriber)
+    const { events, cursor } = this.#events.after(gap?.seq ?? subscriber.cursor, subscriber.filter, this.#head())
+    const lines = [...(gap ? [gap] : []), ...events].map((event) => ({ event, text: JSON.stringify(event) }))
     if (lines.length > 0 && !this.#deliver(subscriber, lines)) return
     subscriber.cursor = cursor
     if (cursor < this.#head()) {
@@ -263,7 +256,7 @@ export class Broadcast {
       return false
     }
     const { event } = lines.at(-1) ?? {}
-    if (subscriber.filter.job !== null && event) subscriber.sawEnd = endsJob(event.type)
+    if (subscriber.filter.job !== null && event && event.type !== 'stream.gap') subscriber.sawEnd = endsJob(event.type)
     return true
   }
 

@@ -92,6 +92,11 @@ export class Engine {
     return this.#commit.apply(operation, { isPatient: true })
   }
 
+  /** Applies what waits for the next, before it is asked after. */
+  catchUp(): void {
+    this.#commit.hurry()
+  }
+
   /** Lets go of what would hold up the answer. */
   background(work: Promise<unknown>): void {
     this.#state.waitUntil(work)

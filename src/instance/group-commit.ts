@@ -51,9 +51,17 @@ export class GroupCommit {
     return promise
   }
 
+  /** Whoever looks is shown what was said before: what is patient is applied now. */
+  hurry(): void {
+    if (this.#patience !== null && !this.#scheduled) this.#flush()
+  }
+
   #bePatient(): void {
     if (this.#committing || this.#scheduled) return
-    this.#patience ??= setTimeout(() => this.#schedule(), LIMITS.groupCommitPatienceMs)
+    this.#patience ??= setTimeout(() => {
+      this.#patience = null
+      this.#schedule()
+    }, LIMITS.groupCommitPatienceMs)
   }
 
   /** What arrives while something is on its way to the disk makes the next group. */

@@ -568,7 +568,9 @@ export class Instance extends DurableObject<Env> {
     if (!parts) return notHere()
     const now = systemAmbient.now()
     const access = parts.access.check(caller, scope, now)
-    return access.ok ? act(parts, access.value, now) : access
+    if (!access.ok) return access
+    if (scope !== 'jobs') this.#engine.catchUp()
+    return act(parts, access.value, now)
   }
 
   /** A change of keys, providers or credentials: in one transaction, with the turn that it may make possible. */

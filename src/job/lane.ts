@@ -114,7 +114,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   async destroy(): Promise<void> {
     const actors = [...this.#actors.values()]
     for (const actor of actors) actor.abort.abort()
-    // Work that comes with the answer to a report is of an instance that is no more.
+    // What is still to be told, and work that comes with the answer to it, is of an instance that is no more.
+    this.#outbox.close()
     this.#outbox = this.#openOutbox()
     // One may be writing to the bucket, which is emptied next. What hangs must not keep an instance from going.
     const { promise: late, resolve } = Promise.withResolvers<void>()
@@ -126,6 +127,8 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
     this.#kept.clear()
     this.#unkept.clear()
     this.#forgettable.length = 0
+    // Numbers of secrets begin anew in an instance that is made under the same name.
+    this.#secrets.clear()
     this.#alarm.rang()
     await this.ctx.storage.deleteAlarm()
     await this.ctx.storage.deleteAll()
@@ -261,15 +264,12 @@ export class Lane extends DurableObject<Env> implements LaneRpc {
   }
 
   #openOutbox(): Outbox {
-    const outbox: Outbox = new Outbox(
+    return new Outbox(
       this.#number,
       () => this.env.INSTANCE.getByName(this.#instance),
       this.#bornAtMs,
-      (sent, reply) => {
-        if (outbox === this.#outbox) this.#onReply(sent, reply)
-      },
+      (sent, reply) => this.#onReply(sent, reply),
     )
-    return outbox
   }
 
   #onReply(sent: Report[], reply: ReportReply): void {

@@ -14,6 +14,7 @@ export class Outbox {
   readonly #heard: (sent: Report[], reply: ReportReply) => void
   readonly #ends: Extract<Report, { kind: 'end' }>[] = []
   readonly #progress = new Map<string, Extract<Report, { kind: 'progress' }>>()
+  #isClosed = false
   #sending: Promise<void> | null = null
   #soon: Promise<void> | null = null
 
@@ -45,6 +46,13 @@ export class Outbox {
     return this.#ends.some((report) => refText(report) === refText(ref))
   }
 
+  /** Tells nothing more, and hears no answer to what it has told. */
+  close(): void {
+    this.#isClosed = true
+    this.#ends.length = 0
+    this.#progress.clear()
+  }
+
   #send(): Promise<void> {
     this.#sending ??= this.#deliver().finally(() => {
       this.#sending = null
@@ -70,6 +78,7 @@ export class Outbox {
       this.#progress.clear()
       try {
         const reply = await this.#instance().report(this.#lane, toWire(reports), this.#bornAtMs)
+        if (this.#isClosed) return
         this.#ends.splice(0, ends.length)
         waitMs = LIMITS.reportRetryMs
         this.#heard(reports, fromWire(reply))

@@ -133,6 +133,17 @@ describe('a group commit', () => {
     expect(sizes).toEqual([1, 1])
   })
 
+  test('shows whoever looks what is patient, and is not asked for it twice', async () => {
+    const { commit, sizes } = disk(1)
+    const apply = vi.fn()
+    void commit.apply(apply, { isPatient: true })
+    commit.hurry()
+    expect([apply.mock.calls.length, sizes]).toEqual([1, [1]])
+    commit.hurry()
+    await vi.advanceTimersByTimeAsync(100)
+    expect([apply.mock.calls.length, sizes, vi.getTimerCount()]).toEqual([1, [1], 0])
+  })
+
   test('lets one client wait for nobody where each leaves something patient behind', async () => {
     const { commit, sizes } = disk(0)
     let done = 0

@@ -52,6 +52,24 @@ const openBroadcast = () => {
   return { broadcast, tell, progress, listen }
 }
 
+test('a socket that is kept awake is heard by what it says, not by what the platform answers for sleepers', () => {
+  const asked = vi.fn(() => null)
+  const state = {
+    setWebSocketAutoResponse: () => {},
+    getWebSockets: () => [],
+    getWebSocketAutoResponseTimestamp: asked,
+  } as unknown as DurableObjectState
+  const events = { bounds: () => ({ first: 1 }), after: () => ({ events: [], cursor: 0 }) } as unknown as EventStore
+  const broadcast = new Broadcast(state, events, () => 0)
+  const common = { keyId: null, expiresAtMs: null, cursor: 0, bundled: false }
+  for (const of of [
+    { job: 'a', batch: null },
+    { job: null, batch: 'b' },
+  ])
+    broadcast.openSocket({ ...common, filter: { ...of, project: null } }, false)
+  expect(asked).not.toHaveBeenCalled()
+})
+
 describe('subscribers', () => {
   test('are told at once, and what follows within a moment together, in order', async () => {
     const { tell, progress, listen } = openBroadcast()

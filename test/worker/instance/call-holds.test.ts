@@ -191,6 +191,21 @@ describe('an answer without a limit', () => {
     expect(ledger).toMatchObject({ held_usd: waiting.body.held_usd, over_hold_usd: 0, difference_usd: 0 })
   })
 
+  test('that is canceled is presumed at what an answer needs, not at all that was kept free for it', async () => {
+    await setBudget(site, 'instance', 1)
+    provider.hold()
+    const json = chatJob({}, { max_completion_tokens: undefined })
+    const { body: job } = await must(202, site.send<{ id: string }>('POST', '/jobs', { json }))
+    await eventually('the call hangs', () => provider.open === 1)
+    const grown = (await ledgerOf(site)).held_usd
+    await must(200, site.send('POST', `/jobs/${job.id}/cancel`))
+    provider.release()
+    const { presumed_usd } = await expectWithin(1)
+    expect(grown).toBeGreaterThan(0.06)
+    expect(presumed_usd).toBeGreaterThan(0)
+    expect(presumed_usd).toBeLessThan(0.021)
+  })
+
   test('that failed on one model is limited anew on the next', async () => {
     await setBudget(site, 'instance', 1)
     provider.next.openai.push(() => Response.json({ error: { message: 'no', type: 'x' } }, { status: 400 }))

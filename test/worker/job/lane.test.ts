@@ -10,6 +10,7 @@ import {
   laneRows,
   laneStub,
   openSite,
+  PROVIDER_SECRET,
   ROOT_KEY,
   rowsOf,
   type Site,
@@ -368,6 +369,23 @@ test('a picture that is being stored while its instance is deleted does not stay
   expect((await deleted).status).toBe(204)
   await pause(100)
   expect(await objects()).toEqual([])
+})
+
+test('an instance that is made anew under the name of another is never called for with its secrets', async () => {
+  const change = (secret: string) =>
+    site.send('PATCH', '/providers/ideogram/credentials/main', { json: { secret: `${PROVIDER_SECRET}${secret}` } })
+  provider.hold('generate')
+  const { id } = await site.begin(ASYNC)
+  await eventually('the call hangs', () => provider.open.generate === 1)
+  for (const secret of ['-2', '-3']) expect((await change(secret)).status).toBe(200)
+  await pause(100)
+  provider.release('generate')
+  await site.ended(id)
+  expect((await send('DELETE', site.base, { key: ROOT_KEY })).status).toBe(204)
+  site = await openSite('prod')
+  provider.polledWith.length = 0
+  await site.ended((await site.begin(ASYNC)).id)
+  expect(new Set(provider.polledWith)).toEqual(new Set([PROVIDER_SECRET]))
 })
 
 describe('work on its way to a lane while its instance is deleted', () => {
