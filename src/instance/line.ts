@@ -32,10 +32,12 @@ export const openOnLine = async (
   }
   const waitMs = Math.min(call.waitMs, call.deadlineS * 1000)
   const begun = await turn.within(waitMs)
-  // Ended while it waited, by a budget, its deadline or somebody's cancel: that is what its caller is told.
+  // Ended while it waited, by a budget or somebody's cancel: that is what its caller is told. Its deadline may be as near as the
+  // end of its wait, and either may come first: then it is the limits that are told, which say when to come back.
   const ended = begun ? null : callEnded(parts, id)
-  if (ended?.next === 'end' && ended.fault) return { ok: false, fault: ended.fault }
-  const opening = begun ?? (await giveUp(engine, parts, id))
+  const fault = ended?.next === 'end' ? ended.fault : null
+  if (fault && fault.code !== 'deadline_exceeded') return { ok: false, fault }
+  const opening = begun ?? (fault ? null : await giveUp(engine, parts, id))
   if (opening) return ok(opening)
   return refuse('rate_limited', 'The limits of this instance let no call begin in time.', {
     retryAfterMs: retryAfterOf(parts, call, systemAmbient.now()),
