@@ -326,7 +326,7 @@ export const LIMITS = {
   pieceCharacters: 256 * 1024,
   /** Subscribers are told at once, but no oftener than this: then all that came meanwhile, together. */
   broadcastEveryMs: 20,
-  /** So long for each who was told last, since it is the sending that costs: some 50 us of the thread that keeps the books. */
+  /** So long for each who was told last, since it is the sending that costs: tens of microseconds of the thread that keeps the books. */
   broadcastPerSubscriberMs: 4,
   /** And no longer than this, where so many are told: a person takes it for at once, and few writes are saved beyond. */
   broadcastPauseMaxMs: 200,

@@ -8,8 +8,7 @@ import type {
   ProviderView,
   Scope,
 } from '../contract/instance.ts'
-import { inForce } from '../core/adaptive.ts'
-import { readyAt, slotsOf } from '../core/admission.ts'
+import { limitInForce, readyAt, slotsOf } from '../core/admission.ts'
 import { medianMs, successRate } from '../core/track-record.ts'
 import { LIMITS } from '../limits.ts'
 import { upstreamOf } from '../providers/upstreams.ts'
@@ -99,7 +98,6 @@ export class Administration {
     if (!limiter) return noProvider(id)
     const next = readyAt(limiter, 1, now)
     const { share } = limiter.load.adaptive
-    const perMinute = setup.limits.requests_per_minute ?? null
     return ok({
       id,
       object: 'provider',
@@ -120,7 +118,7 @@ export class Administration {
       adaptive: {
         share,
         concurrency: slotsOf(limiter),
-        requests_per_minute: perMinute === null ? null : inForce(perMinute, limiter.load.adaptive),
+        requests_per_minute: limitInForce(limiter, 'per_minute'),
         models: narrowedModels(this.#books, id, now),
       },
       health: this.#health(id),

@@ -149,8 +149,7 @@ export class Books {
     for (const { id, models } of this.setups.values()) {
       for (const model of Object.keys(models)) {
         const name = this.modelLimiter(id, model)
-        const load = this.#loads.get(name) ?? initialLoad()
-        this.setLoad(name, { ...load, running: running.get(`${id}/${model}`) ?? 0 })
+        this.setLoad(name, { ...this.load(name), running: running.get(`${id}/${model}`) ?? 0 })
       }
     }
   }
@@ -162,13 +161,13 @@ export class Books {
     const after = this.#allRules()
     for (const name of new Set([...before.keys(), ...after.keys()])) {
       const [old, rules] = [before.get(name) ?? NO_RULES, after.get(name) ?? NO_RULES]
-      if (isSameRates(old, rules)) continue
       if (!after.has(name) && this.load(name).running === 0) {
-        this.#loads.delete(name)
+        this.#forgetLimiter(name)
         admin.deleteLimiter(name)
         continue
       }
-      const load = underRules(this.#loads.get(name) ?? initialLoad(), old, rules, now)
+      if (isSameRates(old, rules)) continue
+      const load = underRules(this.load(name), old, rules, now)
       this.setLoad(name, load)
       admin.saveLimiter(name, load)
       // They were counted by the old measure.
@@ -305,6 +304,10 @@ export class Books {
 
   dropPace(name: string): void {
     this.paces.drop(name)
+    this.#forgetLimiter(name)
+  }
+
+  #forgetLimiter(name: string): void {
     this.#loads.delete(name)
     this.tokenCharges.forgetLimiter(name)
   }
@@ -319,8 +322,7 @@ export class Books {
 
   /** A credential that is gone for good. */
   forgetCredential(name: string): void {
-    this.#loads.delete(name)
-    this.tokenCharges.forgetLimiter(name)
+    this.#forgetLimiter(name)
     this.breakers.delete(name)
     this.uses.delete(name)
   }

@@ -278,7 +278,7 @@ export class Broadcast {
 const endsStory = ({ filter, live }: Subscriber, { type }: Event): boolean =>
   filter.job === null ? Boolean(filter.batch) && type === 'batch.completed' : live && endsJob(type)
 
-/** In ms. Each who is told costs the thread that keeps the books a hundredth of what is added here. */
+/** In ms: whoever is told costs the thread that keeps the books a small part of what is added for it here. */
 const pauseAfter = (told: number): number =>
   Math.min(LIMITS.broadcastPauseMaxMs, Math.max(LIMITS.broadcastEveryMs, told * LIMITS.broadcastPerSubscriberMs))
 

@@ -2,7 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ProviderLimits } from '../../../src/contract/instance.ts'
 import { LIMITS } from '../../../src/limits.ts'
-import { instanceStub, must, openSite, type Site } from '../support/client.ts'
+import { instanceStub, must, openSite, rowsOf, type Site } from '../support/client.ts'
 import { movableClock } from '../support/clock.ts'
 import { type FakeIdeogram, fakeIdeogram } from '../support/fake-ideogram.ts'
 
@@ -36,6 +36,19 @@ describe('a rate that is changed while jobs wait for it', () => {
       expect((await site.ended(next.id)).status).toBe('succeeded')
     },
   )
+
+  test('and taken away with its model leaves nothing behind', async () => {
+    movableClock().freeze()
+    const site = await openSite('prod')
+    await limitTo['model']?.(site, { requests_per_day: 1 })
+    await site.ended((await site.begin(PATIENT)).id)
+    const kept = () => rowsOf('prod', "SELECT name FROM limiters WHERE name LIKE '%:model:%'")
+    expect(await kept()).toHaveLength(1)
+    await must(200, site.send('PUT', '/providers/ideogram', { json: { models: {} } }))
+    expect(await kept()).toEqual([])
+    await site.ended((await site.begin(PATIENT)).id)
+    expect(await kept()).toEqual([])
+  })
 
   test('lowered, counts what was sent by the new measure, also after a restart', async () => {
     const clock = movableClock()
