@@ -1,10 +1,9 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Completion } from '../../../src/contract/completion.ts'
 import type { ErrorBody } from '../../../src/contract/fault.ts'
-import { must, openSite, rowsOf, type Site } from '../support/client.ts'
+import { must, rowsOf, type Site } from '../support/client.ts'
 import { eventually } from '../support/clock.ts'
-import { fakeIdeogram } from '../support/fake-ideogram.ts'
-import { CLAUDE, chatJob, completion, type FakeTexts, fakeTexts, GPT, provisionTexts } from '../support/fake-texts.ts'
+import { CLAUDE, chatJob, completion, type FakeTexts, GPT, openTexts } from '../support/fake-texts.ts'
 import { expectRest, ledgerOf, setBudget } from '../support/money.ts'
 
 /** Calls of text that come to all that they can: no budget is exceeded by any of them, and none is held for below its cost. */
@@ -12,10 +11,7 @@ import { expectRest, ledgerOf, setBudget } from '../support/money.ts'
 let site: Site
 let provider: FakeTexts
 beforeEach(async () => {
-  fakeIdeogram()
-  provider = fakeTexts()
-  site = await openSite('prod')
-  await provisionTexts(site)
+  ;({ site, provider } = await openTexts())
 })
 
 /** A prompt of some 180 tokens. */

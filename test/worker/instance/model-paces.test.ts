@@ -10,17 +10,7 @@ import { exec, letPass } from '../support/actor.ts'
 import { instanceStub, must, openSite, rowsOf, type Site } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
 import { failing as failingImage, fakeIdeogram } from '../support/fake-ideogram.ts'
-import {
-  chatJob,
-  completion,
-  EMBED,
-  embedJob,
-  type FakeTexts,
-  failing,
-  fakeTexts,
-  GPT,
-  provisionTexts,
-} from '../support/fake-texts.ts'
+import { chatJob, completion, EMBED, embedJob, type FakeTexts, failing, GPT, openTexts } from '../support/fake-texts.ts'
 import { close, END, open, openLine } from '../support/line.ts'
 
 /** Providers that count by model: what one model is told concerns that one, and the others go on. */
@@ -39,10 +29,7 @@ const limit = (limits: object, more: object = {}) =>
 describe('jobs of a provider that counts by model', () => {
   let provider: FakeTexts
   beforeEach(async () => {
-    fakeIdeogram()
-    provider = fakeTexts()
-    site = await openSite('prod')
-    await provisionTexts(site)
+    ;({ site, provider } = await openTexts())
   })
 
   const begin = async (...models: string[]): Promise<Job> =>

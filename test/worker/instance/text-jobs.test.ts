@@ -6,9 +6,8 @@ import type { EmbedInput } from '../../../src/contract/embedding.ts'
 import type { Job } from '../../../src/contract/job.ts'
 import type { ChatOutput, EmbedOutput } from '../../../src/contract/text-output.ts'
 import { LIMITS } from '../../../src/limits.ts'
-import { instanceStub, jobRequest, must, openSite, rowsOf, type Site } from '../support/client.ts'
+import { instanceStub, jobRequest, must, rowsOf, type Site } from '../support/client.ts'
 import { eventually, movableClock } from '../support/clock.ts'
-import { fakeIdeogram } from '../support/fake-ideogram.ts'
 import {
   answering,
   CLAUDE,
@@ -18,9 +17,8 @@ import {
   embedJob,
   type FakeTexts,
   failing,
-  fakeTexts,
   GPT,
-  provisionTexts,
+  openTexts,
 } from '../support/fake-texts.ts'
 import { expectRest, ledgerOf, setBudget } from '../support/money.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -33,10 +31,7 @@ type EmbedJob = Job<EmbedOutput, EmbedInput>
 let site: Site
 let provider: FakeTexts
 beforeEach(async () => {
-  fakeIdeogram()
-  provider = fakeTexts()
-  site = await openSite('prod')
-  await provisionTexts(site)
+  ;({ site, provider } = await openTexts())
 })
 
 const post = (json: unknown) => site.send<TextJob>('POST', '/jobs', { json })

@@ -1,6 +1,7 @@
 import { vi } from 'vitest'
-import { must, type Site } from './client.ts'
+import { must, openSite, type Site } from './client.ts'
 import { pause } from './clock.ts'
+import { fakeIdeogram } from './fake-ideogram.ts'
 
 /** OpenAI's and Anthropic's wires in memory, as much as text jobs need of them. The faithful ones are the emulators. */
 
@@ -123,8 +124,17 @@ export const fakeTexts = (): FakeTexts => {
 export const GPT = 'openai/gpt-5-mini'
 export const EMBED = 'openai/text-embedding-3-small'
 
+/** The instance `prod` that calls fakes of text only. */
+export const openTexts = async (): Promise<{ site: Site; provider: FakeTexts }> => {
+  fakeIdeogram()
+  const provider = fakeTexts()
+  const site = await openSite('prod')
+  await provisionTexts(site)
+  return { site, provider }
+}
+
 /** Credentials for both providers of text, and prices that are easy to follow: US dollars per million tokens. */
-export const provisionTexts = async (site: Site): Promise<void> => {
+const provisionTexts = async (site: Site): Promise<void> => {
   for (const provider of ['openai', 'anthropic']) {
     const credential = { name: 'main', secret: `${provider}-secret-of-the-tests-0123456789` }
     await must(201, site.send('POST', `/providers/${provider}/credentials`, { json: credential }))
