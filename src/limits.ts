@@ -327,9 +327,9 @@ export const LIMITS = {
   /** Subscribers are told at once, but no oftener than this: then all that came meanwhile, together. */
   broadcastEveryMs: 20,
   /** So long for each who was told last, since it is the sending that costs: tens of microseconds of the thread that keeps the books. */
-  broadcastPerSubscriberMs: 4,
-  /** And no longer than this, where so many are told: a person takes it for at once, and few writes are saved beyond. */
-  broadcastPauseMaxMs: 200,
+  broadcastPerSubscriberMs: 2,
+  /** And no longer than this, where so many are told: a person still takes it for at once, and few writes are saved beyond. */
+  broadcastPauseMaxMs: 500,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 

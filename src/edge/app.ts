@@ -113,8 +113,8 @@ const find = async (arrival: Arrival): Promise<Found> => {
     }
     const broken = misconfiguration(env)
     if (broken) return refused('unmatched', broken, arrival)
-    // Only the router sees the stand-in: handlers are given what came.
-    const routed = request.method === 'HEAD' ? new Request(request.url) : request
+    // Only the router sees the stand-in, which it writes on: handlers are given what came.
+    const routed = { method: request.method === 'HEAD' ? 'GET' : request.method, url: arrival.url.href }
     const found: Found | undefined = await router.fetch(routed, arrival)
     return found ?? refused('unmatched', fault('not_found', 'There is nothing at this path.'), arrival)
   } catch (error) {

@@ -57,7 +57,8 @@ export class Broadcast {
   #toldAtMs = Number.NEGATIVE_INFINITY
   /** How long after that nothing more is told. */
   #pauseMs: number = LIMITS.broadcastEveryMs
-  #telling: ReturnType<typeof setTimeout> | null = null
+  /** Somebody will tell. */
+  #willTell = false
 
   constructor(state: DurableObjectState, events: EventStore, head: () => number) {
     this.#state = state
@@ -148,16 +149,25 @@ export class Broadcast {
    * more than what is sent. So the more were told, the longer is the moment.
    */
   #tellSoon(now: number): void {
-    if (this.#telling !== null) return
+    if (this.#willTell) return
+    this.#willTell = true
     const waitMs = this.#toldAtMs + this.#pauseMs - now
-    if (waitMs <= 0) this.#tell(now)
+    if (waitMs <= 0) this.#tellOnceOnDisk()
     // A clock that was set back holds nobody up.
-    else this.#telling = setTimeout(() => this.#tell(Date.now()), Math.min(waitMs, this.#pauseMs))
+    else setTimeout(() => this.#tellOnceOnDisk(), Math.min(waitMs, this.#pauseMs))
+  }
+
+  /** What is sent while a commit is on its way waits for it, each text by itself, which costs. Behind it nothing waits. */
+  #tellOnceOnDisk(): void {
+    const tell = () => {
+      this.#willTell = false
+      this.#tell(Date.now())
+    }
+    // A disk that fails breaks the actor; here it only ends the wait.
+    void this.#state.storage.sync().then(tell, tell)
   }
 
   #tell(now: number): void {
-    if (this.#telling !== null) clearTimeout(this.#telling)
-    this.#telling = null
     this.#toldAtMs = now
     const untold = this.#untold
     this.#untold = []

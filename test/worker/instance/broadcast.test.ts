@@ -13,7 +13,7 @@ afterEach(() => void vi.useRealTimers())
 
 const openBroadcast = () => {
   const kept: Event[] = []
-  const state = { setWebSocketAutoResponse: () => {}, getWebSockets: () => [] } as unknown as DurableObjectState
+  const state = { setWebSocketAutoResponse: () => {}, getWebSockets: () => [], storage: { sync: async () => {} } } as unknown as DurableObjectState
   const events = {
     bounds: () => ({ first: 1 }),
     isWhole: () => true,
@@ -93,7 +93,7 @@ describe('subscribers', () => {
   test.each([
     [3, LIMITS.broadcastEveryMs],
     [30, 30 * LIMITS.broadcastPerSubscriberMs],
-    [200, LIMITS.broadcastPauseMaxMs],
+    [300, LIMITS.broadcastPauseMaxMs],
   ])('are told the less often the more they are: %i every %i ms', async (count, everyMs) => {
     const { tell, listen } = openBroadcast()
     const all = Array.from({ length: count }, () => listen(0))
