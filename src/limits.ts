@@ -327,9 +327,11 @@ export const LIMITS = {
   /** Subscribers are told at once, but no oftener than this: then all that came meanwhile, together. */
   broadcastEveryMs: 20,
   /** So long for each who was told last, since it is the sending that costs: tens of microseconds of the thread that keeps the books. */
-  broadcastPerSubscriberMs: 2,
+  broadcastPerSubscriberMs: 3,
   /** And no longer than this, where so many are told: a person still takes it for at once, and few writes are saved beyond. */
   broadcastPauseMaxMs: 500,
+  /** Texts for which nobody waits to the end of the moment: a tenth of a second of the thread, on a slow machine. */
+  broadcastTexts: 8_192,
   /** Comment that keeps a quiet SSE stream open through proxies. */
   sseKeepAliveMs: 15_000,
 

@@ -22,6 +22,8 @@ export type Subscription = {
 
 export type Subscriber = Subscription & {
   live: boolean
+  /** Many lines go out as one. */
+  sendsPieces: boolean
   /** What it was sent last ended what it follows, unless a replay comes behind. */
   sawEnd?: boolean
   /** All that there is for it at the moment, at least one line. */
@@ -33,7 +35,7 @@ export type Subscriber = Subscription & {
 export type Line = { event: Event; text: string }
 
 /** An event, and whose it is. */
-type Told = { event: Event; project: string | null }
+type Published = { event: Event; project: string | null }
 
 const Attachment = v.object({
   filter: v.object({ job: v.nullable(v.string()), project: v.nullable(v.string()) }),
@@ -52,13 +54,17 @@ export class Broadcast {
   readonly #head: () => number
   readonly #sockets = new Map<WebSocket, Subscriber>()
   readonly #audience = new Audience<Subscriber>()
-  /** Committed, and not yet told. */
-  #untold: Told[] = []
+  /** What is committed and not yet told, for each who sees it. */
+  #untold = new Map<Subscriber, Line[]>()
+  /** Texts in there that are sent one by one. */
+  #texts = 0
   #toldAtMs = Number.NEGATIVE_INFINITY
   /** How long after that nothing more is told. */
   #pauseMs: number = LIMITS.broadcastEveryMs
-  /** Somebody will tell. */
-  #willTell = false
+  /** Ends the pause. */
+  #timer: ReturnType<typeof setTimeout> | null = null
+  /** All is told as soon as it is on disk. */
+  #isAboutToTell = false
 
   constructor(state: DurableObjectState, events: EventStore, head: () => number) {
     this.#state = state
@@ -128,9 +134,9 @@ export class Broadcast {
   }
 
   /** Durable events, in order, after their commit. */
-  publish(events: Told[], now: number): void {
+  publish(events: Published[], now: number): void {
     if (this.#audience.size === 0 || events.length === 0) return
-    this.#untold.push(...events)
+    for (const { event, project } of events) this.#keepFor(this.#audience.of(event, project), event)
     this.#tellSoon(now)
   }
 
@@ -140,27 +146,44 @@ export class Broadcast {
     const { id, project, batch } = job
     const at = new Date(now).toISOString()
     const ofBatch = batch === null ? {} : { batch }
-    this.#untold.push({ event: { seq: this.#head(), type: 'job.progress', job: id, ...ofBatch, at, data }, project })
+    const event: Event = { seq: this.#head(), type: 'job.progress', job: id, ...ofBatch, at, data }
+    this.#keepFor(this.#audience.of(event, project), event)
     this.#tellSoon(now)
+  }
+
+  /** Who has not caught up reads what is durable from the store. */
+  #keepFor(seeing: readonly Subscriber[], event: Event): void {
+    const hearing = seeing.filter(({ live }) => live)
+    if (hearing.length === 0) return
+    const line = { event, text: JSON.stringify(event) }
+    for (const subscriber of hearing) {
+      subscriber.cursor = event.seq
+      const lines = this.#untold.get(subscriber)
+      if (lines) lines.push(line)
+      else this.#untold.set(subscriber, [line])
+      if (!subscriber.sendsPieces) this.#texts += 1
+    }
   }
 
   /**
    * At once where nothing was told a moment ago; else with all that follows within that moment: what costs is the sending,
-   * more than what is sent. So the more were told, the longer is the moment.
+   * more than what is sent. So the more were told, the longer is the moment; but it ends where telling would hold the
+   * thread for long.
    */
   #tellSoon(now: number): void {
-    if (this.#willTell) return
-    this.#willTell = true
+    if (this.#isAboutToTell || this.#untold.size === 0) return
     const waitMs = this.#toldAtMs + this.#pauseMs - now
-    if (waitMs <= 0) this.#tellOnceOnDisk()
+    if (waitMs <= 0 || this.#texts >= LIMITS.broadcastTexts) this.#tellOnceOnDisk()
     // A clock that was set back holds nobody up.
-    else setTimeout(() => this.#tellOnceOnDisk(), Math.min(waitMs, this.#pauseMs))
+    else this.#timer ??= setTimeout(() => this.#tellOnceOnDisk(), Math.min(waitMs, this.#pauseMs))
   }
 
   /** What is sent while a commit is on its way waits for it, each text by itself, which costs. Behind it nothing waits. */
   #tellOnceOnDisk(): void {
+    if (this.#isAboutToTell) return
+    this.#isAboutToTell = true
     const tell = () => {
-      this.#willTell = false
+      this.#isAboutToTell = false
       this.#tell(Date.now())
     }
     // A disk that fails breaks the actor; here it only ends the wait.
@@ -168,33 +191,15 @@ export class Broadcast {
   }
 
   #tell(now: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
     this.#toldAtMs = now
     const untold = this.#untold
-    this.#untold = []
+    this.#untold = new Map()
+    this.#texts = 0
     this.#closeExpired(now)
-    const told = this.#linesOf(untold)
-    for (const [subscriber, lines] of told) this.#deliver(subscriber, lines)
-    this.#pauseMs = pauseAfter(told.size)
-  }
-
-  /** What each who has caught up has not heard of these. Others read what is durable from the store. */
-  #linesOf(untold: readonly Told[]): Map<Subscriber, Line[]> {
-    const told = new Map<Subscriber, Line[]>()
-    for (const { event, project } of untold) {
-      const seeing = this.#audience.of(event, project)
-      if (seeing.length === 0) continue
-      const line = { event, text: JSON.stringify(event) }
-      for (const subscriber of seeing) {
-        if (!subscriber.live) continue
-        // Progress bears the number of the event before it: one who has just caught up may have heard more.
-        if (event.type === 'job.progress' ? event.seq < subscriber.cursor : event.seq <= subscriber.cursor) continue
-        subscriber.cursor = event.seq
-        const lines = told.get(subscriber)
-        if (lines) lines.push(line)
-        else told.set(subscriber, [line])
-      }
-    }
-    return told
+    for (const [subscriber, lines] of untold) if (this.#audience.has(subscriber)) this.#deliver(subscriber, lines)
+    this.#pauseMs = pauseAfter(untold.size)
   }
 
   /** A revoked key sees nothing more. */

@@ -36,6 +36,7 @@ export const socketSubscriber = (
   return {
     ...subscription,
     live,
+    sendsPieces: subscription.bundled,
     send: (lines) => {
       if (subscription.bundled) for (const piece of piecesOf(lines)) sendText(listOf(piece))
       else for (const { text } of lines) sendText(text)
@@ -85,6 +86,7 @@ export const streamSubscriber = (
 ): Subscriber => ({
   ...subscription,
   live: false,
+  sendsPieces: true,
   send: (lines) => {
     for (const piece of piecesOf(lines)) {
       if (isFull(controller)) throw new Error('the reader is too slow')

@@ -13,7 +13,11 @@ afterEach(() => void vi.useRealTimers())
 
 const openBroadcast = () => {
   const kept: Event[] = []
-  const state = { setWebSocketAutoResponse: () => {}, getWebSockets: () => [], storage: { sync: async () => {} } } as unknown as DurableObjectState
+  const state = {
+    setWebSocketAutoResponse: () => {},
+    getWebSockets: () => [],
+    storage: { sync: async () => {} },
+  } as unknown as DurableObjectState
   const events = {
     bounds: () => ({ first: 1 }),
     isWhole: () => true,
@@ -93,7 +97,7 @@ describe('subscribers', () => {
   test.each([
     [3, LIMITS.broadcastEveryMs],
     [30, 30 * LIMITS.broadcastPerSubscriberMs],
-    [300, LIMITS.broadcastPauseMaxMs],
+    [200, LIMITS.broadcastPauseMaxMs],
   ])('are told the less often the more they are: %i every %i ms', async (count, everyMs) => {
     const { tell, listen } = openBroadcast()
     const all = Array.from({ length: count }, () => listen(0))
@@ -107,6 +111,29 @@ describe('subscribers', () => {
     tell('job.succeeded')
     await vi.advanceTimersByTimeAsync(1)
     expect(new Set(heard())).toEqual(new Set([3]))
+  })
+
+  test('are told before the moment is over where telling would hold the thread for long', async () => {
+    const { broadcast, tell } = openBroadcast()
+    const subscription = {
+      filter: { job: 'a', project: null },
+      keyId: null,
+      expiresAtMs: null,
+      cursor: 0,
+      bundled: false,
+    }
+    for (let i = 0; i < 16; i += 1) broadcast.openSocket(subscription, false)
+    const sent = vi.spyOn(WebSocket.prototype, 'send').mockReturnValue()
+    tell('job.queued')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(sent).toHaveBeenCalledTimes(16)
+    const events = LIMITS.broadcastTexts / 16
+    for (let i = 1; i < events; i += 1) tell('job.retrying')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(sent).toHaveBeenCalledTimes(16)
+    tell('job.retrying')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(sent).toHaveBeenCalledTimes(16 + LIMITS.broadcastTexts)
   })
 
   test('who joins in between hears no progress from before what it was told', async () => {
