@@ -17,9 +17,10 @@ type Place = { folder: string; tag: string }
 /** Applies the directory's migrations and starts the bundle on 127.0.0.1. No reloading, no inspector, no registry. */
 export const serve = async (bundle: Bundle, settings: Settings, place: Place): Promise<Runtime> => {
   await migrate(bundle, place)
-  const runtime = start(place, settings.port, workers(bundle, settings))
+  const runtime = start(place, workers(bundle, settings))
   try {
-    const url = await runtime.ready
+    await runtime.ready
+    const url = await runtime.unsafeGetDirectURL(bundle.name)
     return { url: url.origin, stop: () => runtime.dispose() }
   } catch (error) {
     // Why it did not start is worth more than why it does not stop.
@@ -31,11 +32,11 @@ export const serve = async (bundle: Bundle, settings: Settings, place: Place): P
   }
 }
 
-const start = (place: Place, port: number, workers: MiniflareOptions['workers']): Miniflare => {
+const start = (place: Place, workers: MiniflareOptions['workers']): Miniflare => {
   const handlers = SIGNALS.map((signal) => process.listeners(signal))
   const runtime = new Miniflare({
     host: '127.0.0.1',
-    port,
+    port: 0,
     enableDevRegistry: false,
     // Otherwise the runtime fetches a sample of `request.cf` from the network.
     cf: false,
@@ -84,9 +85,11 @@ const workers = (bundle: Bundle, settings: Settings): MiniflareOptions['workers'
       exports: Object.fromEntries(actors),
     },
   }
-  if (vars.ALLOW_PRIVATE_UPSTREAMS === 'true') return [product]
+  // Clients talk to the product itself: miniflare's own worker stands before the other port, and costs each request more than the product.
+  const dev = { unsafeDirectSockets: [{ host: '127.0.0.1', port: settings.port }] }
+  if (vars.ALLOW_PRIVATE_UPSTREAMS === 'true') return [{ ...product, dev }]
   return [
-    { ...product, dev: { outboundService: { type: 'worker', worker: 'egress' } } },
+    { ...product, dev: { ...dev, outboundService: { type: 'worker', worker: 'egress' } } },
     egress(bundle.compatibilityDate),
   ]
 }
@@ -122,7 +125,7 @@ const migrate = async (bundle: Bundle, place: Place): Promise<void> => {
   if (!binding) return
   const manifest = modulesOf('export default {}')
   const env: Bindings = Object.fromEntries(Object.entries(d1).map(([name, id]) => [name, { type: 'd1', id }]))
-  const runtime = start(place, 0, [{ config: { name, compatibilityDate, manifest, env } }])
+  const runtime = start(place, [{ config: { name, compatibilityDate, manifest, env } }])
   try {
     await applyMigrations(await runtime.getD1Database(binding, name), migrations)
   } finally {

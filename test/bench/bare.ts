@@ -57,10 +57,11 @@ const host = async ({ state, providerUrl, concurrency }: Place): Promise<void> =
           },
           exports: Object.fromEntries(objects),
         },
+        dev: { unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }] },
       },
     ],
   })
-  const url = await runtime.ready
+  const url = await runtime.unsafeGetDirectURL('bare')
   process.once('SIGTERM', () => void runtime.dispose().finally(() => process.exit(0)))
   process.stdout.write(`ready ${url.origin}\n`)
 }

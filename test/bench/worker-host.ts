@@ -51,10 +51,12 @@ const host = async ({ modules, text, state }: HostedWorker): Promise<void> => {
             Object.entries(text).map(([name, value]) => [name, { type: 'text' as const, value }]),
           ),
         },
+        // As the product is served.
+        dev: { unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }] },
       },
     ],
   })
-  const url = await runtime.ready
+  const url = await runtime.unsafeGetDirectURL('worker')
   process.once('SIGTERM', () => void runtime.dispose().finally(() => process.exit(0)))
   process.stdout.write(`ready ${url.origin}\n`)
 }
