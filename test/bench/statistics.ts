@@ -26,9 +26,14 @@ export const number = (value: number, digits = 0): string =>
 
 export const ratio = (value: number, to: number): string => (to > 0 ? `${(value / to).toFixed(2)}x` : '-')
 
-/** Median of the ratios within each round: what drifts from round to round drops out. */
-export const ratioByRound = (values: readonly number[], to: readonly number[]): string =>
-  ratio(median(values.map((value, round) => value / (to[round] ?? Number.NaN))), 1)
+/** Mean of the ratios within each round, and its standard error: `0.91x ±0.01`. */
+export const ratioWithError = (values: readonly number[], to: readonly number[]): string => {
+  const ratios = values.map((value, round) => value / (to[round] ?? Number.NaN))
+  const mean = ratios.reduce((sum, one) => sum + one, 0) / ratios.length
+  const variance = ratios.reduce((sum, one) => sum + (one - mean) ** 2, 0) / Math.max(1, ratios.length - 1)
+  const error = Math.sqrt(variance / ratios.length)
+  return ratios.length < 2 ? ratio(mean, 1) : `${ratio(mean, 1)} ±${error.toFixed(2)}`
+}
 
 /** Columns by the width of what they hold; the first is left aligned, the others right. */
 export const table = (rows: readonly (readonly string[])[]): string => {

@@ -1,36 +1,40 @@
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { sizeFor } from './jobs.ts'
 import { load } from './load.ts'
 import { cpuSeconds } from './processes.ts'
 import { addTenant, type Product, rootClient, startProduct, startProductPlain, tenantOf } from './product.ts'
 import type { Section } from './section.ts'
-import { median, number, ratioByRound, table, withSpread } from './statistics.ts'
+import { median, number, ratioWithError, table, withSpread } from './statistics.ts'
 import { createReader, statusOf, writeRequest } from './wire.ts'
 import { CONCURRENCY, type World } from './world.ts'
 
 /**
- * What subscribers and status reads take from the scheduler: the same jobs with and without them, in turns. The jobs are of
- * two hundred projects by turns, and two hundred applications each watch their own; or all two hundred are sent everything.
+ * What subscribers and status reads take from the scheduler. Two hundred applications each watch a project of theirs. By
+ * turns the jobs are of the projects that they watch, and of as many others, and jobs are read meanwhile or not: so nothing
+ * is opened or closed between what is compared. Then all two hundred are sent everything.
  */
 
 const SUBSCRIBERS = 200
 const READS_PER_SECOND = 100
-/** Where two hundred are sent everything, so many times fewer jobs take about as long. */
-const SLOWER = 5
 /** Seconds before the clock starts: what is told behind its end stands for what was submitted before its beginning. */
 const WARM_UP = 0.6
+/** Longer than a moment in which all are told together. */
+const SETTLED_MS = 600
 
-type Case = { name: string; watch: 'nothing' | 'projects' | 'everything'; bundled?: boolean; reads: number }
+type Case = { name: string; watched: boolean; reads: number }
+type Flood = { name: string; watchers: number; bundled: boolean }
 
-const NOBODY: Case = { name: 'nobody watches', watch: 'nothing', reads: 0 }
-const EVERYTHING: Case = { name: `${SUBSCRIBERS} subscribers of everything`, watch: 'everything', reads: 0 }
-const BUNDLED: Case = { ...EVERYTHING, name: `${EVERYTHING.name}, bundled`, bundled: true }
 const CASES: Case[] = [
-  NOBODY,
-  { name: `${READS_PER_SECOND} reads a second`, watch: 'nothing', reads: READS_PER_SECOND },
-  { name: `${SUBSCRIBERS} subscribers, a project each`, watch: 'projects', reads: 0 },
-  { name: 'both', watch: 'projects', reads: READS_PER_SECOND },
+  { name: 'nobody watches', watched: false, reads: 0 },
+  { name: `${READS_PER_SECOND} reads a second`, watched: false, reads: READS_PER_SECOND },
+  { name: `${SUBSCRIBERS} subscribers, a project each`, watched: true, reads: 0 },
+  { name: 'both', watched: true, reads: READS_PER_SECOND },
+]
+const EVERYTHING = `${SUBSCRIBERS} subscribers of everything`
+const FLOODS: Flood[] = [
+  { name: 'nobody is connected', watchers: 0, bundled: false },
+  { name: EVERYTHING, watchers: SUBSCRIBERS, bundled: false },
+  { name: `${EVERYTHING}, bundled`, watchers: SUBSCRIBERS, bundled: true },
 ]
 
 /** The cases of four rounds (a Latin square of Williams): each stands in each place once, and once behind each other one. */
@@ -49,91 +53,126 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
     miniflare: await startProduct(`${world.folder}/watched`),
   }
   const rows: string[][] = []
-  const notes: string[] = []
   const data: Section['data'] = {}
   for (const [on, product] of Object.entries(products)) {
     world.atEnd(product.stop)
-    const { size, run } = await watched(product, (await world.provider()).url, seconds)
-    const figures = await takeTurns(CASES, rounds, run)
-    // What hundreds of thousands of messages leave behind to be cleaned up would be charged to whoever comes next.
-    const flooded = await takeTurns([NOBODY, EVERYTHING, BUNDLED], Math.ceil(rounds / 2), run)
-    const rowOf = ({ name }: Case, own: Round[], alone: Round[]) => {
-      const [perSecond, unwatched] = [own.map((round) => round.perSecond), alone.map((round) => round.perSecond)]
-      const cpuUs = number(median(own.map((round) => round.cpuUs)))
-      const received = number(median(own.map((round) => round.received)), 1)
-      const reads = number(median(own.map((round) => round.reads)))
-      return [`${name}, on ${on}`, withSpread(perSecond), cpuUs, received, reads, ratioByRound(perSecond, unwatched)]
+    const scene = await prepare(product, (await world.provider()).url, seconds)
+    const seen = { ...(await projectsWatched(scene, rounds)), ...(await flooded(scene, Math.ceil(rounds / 2))) }
+    for (const [alone, ...others] of [CASES, FLOODS].map((cases) => cases.map(({ name }) => name))) {
+      for (const name of [alone ?? '', ...others]) rows.push(rowOf(`${name}, on ${on}`, seen[name], seen[alone ?? '']))
     }
-    rows.push(...CASES.map((item) => rowOf(item, figures(item), figures(NOBODY))))
-    rows.push(...[EVERYTHING, BUNDLED].map((item) => rowOf(item, flooded(item), flooded(NOBODY))))
-    notes.push(`on ${on} ${size} jobs in each round, of ${SUBSCRIBERS} projects by turns`)
-    data[on] = {
-      ...Object.fromEntries(CASES.map((item) => [item.name, figures(item)])),
-      [EVERYTHING.name]: flooded(EVERYTHING),
-      [BUNDLED.name]: flooded(BUNDLED),
-    }
+    data[on] = seen
   }
   return {
     title: 'subscribers: jobs per second while they watch',
     text: table([['', 'jobs/s', 'CPU us', 'MB received', 'reads/s', 'of nobody'], ...rows]),
     notes: [
-      ...notes,
+      `jobs of ${SUBSCRIBERS} projects by turns, ${seconds} s in each round behind ${WARM_UP} s that do not count`,
+      'of nobody: mean of the ratios within each round, and its standard error',
       'a subscriber of everything is sent every event of every job; the clients that receive and read run on the same cores',
     ],
     data,
   }
 }
 
-/** How the jobs of a round run while a case goes on beside them. */
-const watched = async (product: Product, providerUrl: string, seconds: number) => {
+const rowOf = (name: string, own: Round[] = [], alone: Round[] = []): string[] => {
+  const [perSecond, unwatched] = [own.map((round) => round.perSecond), alone.map((round) => round.perSecond)]
+  return [
+    name,
+    withSpread(perSecond),
+    number(median(own.map((round) => round.cpuUs))),
+    number(median(own.map((round) => round.received)), 1),
+    number(median(own.map((round) => round.reads))),
+    ratioWithError(perSecond, unwatched),
+  ]
+}
+
+type Scene = {
+  url: URL
+  pids: number[]
+  instance: string
+  /** Key of the whole instance. */
+  ownerKey: string
+  watched: Project[]
+  others: Project[]
+  /** Jobs one after the other, of these projects by turns. */
+  run: (projects: Project[], watchers: Watcher[], readsPerSecond: number) => Promise<Round>
+}
+
+type Project = { key: string; submit: Buffer }
+
+const prepare = async (product: Product, providerUrl: string, seconds: number): Promise<Scene> => {
+  const { url, pids } = product
   const owner = await addTenant(product, 'watched', 'text', providerUrl, CONCURRENCY)
-  const projects = await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, i) => projectKey(product, owner.id, i)))
-  const tenant = tenantOf(product, owner.id, 'text', projects[0] ?? '')
-  const keysOf = { nothing: [], projects, everything: projects.map(() => owner.key) }
-  const submits = projects.map((key) => tenantOf(product, owner.id, 'text', key).submit)
+  const projects = await Promise.all(
+    Array.from({ length: 2 * SUBSCRIBERS }, async (_, i): Promise<Project> => {
+      const key = await projectKey(product, owner.id, i)
+      return { key, submit: tenantOf(product, owner.id, 'text', key).submit }
+    }),
+  )
+  const known = await owner.submitOne()
   let sent = 0
-  const job = { url: product.url, request: () => submits[sent++ % SUBSCRIBERS] ?? tenant.submit }
-  const unfinished = async () => tenant.unfinished()
-  const size = await sizeFor({ job, unfinished, pids: product.pids }, seconds)
-  const known = await tenant.submitOne()
-  const run = async ({ watch, bundled = false, reads }: Case): Promise<Round> => {
-    const jobs = watch === 'everything' && !bundled ? Math.ceil(size / SLOWER) : size
-    const watchers = await Promise.all(keysOf[watch].map((key) => subscribe(product.url, owner.id, key, bundled)))
-    const reader = await startReads(product.url, tenant.read(known), reads)
+  const run: Scene['run'] = async (projects, watchers, readsPerSecond) => {
+    const next = () => projects[sent++ % projects.length]?.submit ?? owner.submit
+    const work = { url, request: next, connections: 32 }
     const received = () => watchers.reduce((sum, one) => sum + one.bytes(), 0) / 2 ** 20
-    await load({ ...job, connections: 32, seconds: WARM_UP })
-    const before = { cpu: cpuSeconds(product.pids), received: received(), reads: reader.answered() }
+    const reader = await startReads(url, owner.read(known), readsPerSecond)
+    await load({ ...work, seconds: WARM_UP })
+    const before = { cpu: cpuSeconds(pids), received: received(), reads: reader.answered(), left: owner.unfinished() }
     const startedAt = performance.now()
-    await load({ ...job, connections: 32, requests: jobs })
-    while (tenant.unfinished() > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    const { done } = await load({ ...work, seconds })
+    while (owner.unfinished() > 0) await new Promise((resolve) => setTimeout(resolve, 5))
     const took = (performance.now() - startedAt) / 1000
     const round = {
-      perSecond: jobs / took,
-      cpuUs: ((cpuSeconds(product.pids) - before.cpu) / jobs) * 1e6,
+      perSecond: (done + before.left) / took,
+      cpuUs: ((cpuSeconds(pids) - before.cpu) / (done + before.left)) * 1e6,
       received: received() - before.received,
       reads: (reader.answered() - before.reads) / took,
     }
     reader.stop()
-    for (const watcher of watchers) watcher.close()
-    // Two hundred sockets that close, and what they were sent, are not the next one's cost.
-    await quiet(product.pids)
+    await new Promise((resolve) => setTimeout(resolve, SETTLED_MS))
     return round
   }
-  return { size, run }
+  const others = projects.splice(SUBSCRIBERS)
+  return { url, pids, instance: owner.id, ownerKey: owner.key, watched: projects, others, run }
 }
 
-/** Every case once in each round. */
-const takeTurns = async (
-  cases: Case[],
+const projectsWatched = async (scene: Scene, rounds: number): Promise<Record<string, Round[]>> => {
+  const { url, instance, watched, others } = scene
+  const watchers = await Promise.all(watched.map(({ key }) => subscribe(url, instance, key, false)))
+  await scene.run(others, [], 0)
+  const seen = await takeTurns(CASES, rounds, (item) =>
+    scene.run(item.watched ? watched : others, watchers, item.reads),
+  )
+  for (const watcher of watchers) watcher.close()
+  await quiet(scene.pids)
+  return seen
+}
+
+const flooded = async (scene: Scene, rounds: number): Promise<Record<string, Round[]>> =>
+  takeTurns(FLOODS, rounds, async ({ watchers: count, bundled }) => {
+    const { url, instance, ownerKey } = scene
+    const opened = Array.from({ length: count }, () => subscribe(url, instance, ownerKey, bundled))
+    const watchers = await Promise.all(opened)
+    const round = await scene.run(scene.others, watchers, 0)
+    for (const watcher of watchers) watcher.close()
+    // Two hundred sockets that close, and what they were sent, are not the next one's cost.
+    await quiet(scene.pids)
+    return round
+  })
+
+/** Every case once in each round. By name. */
+const takeTurns = async <C extends { name: string }>(
+  cases: C[],
   rounds: number,
-  run: (item: Case) => Promise<Round>,
-): Promise<(item: Case) => Round[]> => {
-  const figures = new Map<Case, Round[]>(cases.map((item) => [item, []]))
+  run: (item: C) => Promise<Round>,
+): Promise<Record<string, Round[]>> => {
+  const figures: Record<string, Round[]> = Object.fromEntries(cases.map(({ name }) => [name, []]))
   for (let round = 0; round < rounds; round += 1) {
     const order = ORDERS[round % ORDERS.length] ?? []
-    for (const item of order.flatMap((i) => cases[i] ?? [])) figures.get(item)?.push(await run(item))
+    for (const item of order.flatMap((i) => cases[i] ?? [])) figures[item.name]?.push(await run(item))
   }
-  return (item) => figures.get(item) ?? []
+  return figures
 }
 
 /** Until the servers have next to nothing to do, or five seconds are over. */
