@@ -86,7 +86,11 @@ const workers = (bundle: Bundle, settings: Settings): MiniflareOptions['workers'
     },
   }
   // Clients talk to the product itself: miniflare's own worker stands before the other port, and costs each request more than the product.
-  const dev = { unsafeDirectSockets: [{ host: '127.0.0.1', port: settings.port }] }
+  const dev = {
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: settings.port }],
+    // The product passes no client's headers on. Otherwise miniflare copies all of a call's, and tells the provider of itself.
+    stripCfConnectingIp: false,
+  }
   if (vars.ALLOW_PRIVATE_UPSTREAMS === 'true') return [{ ...product, dev }]
   return [
     { ...product, dev: { ...dev, outboundService: { type: 'worker', worker: 'egress' } } },

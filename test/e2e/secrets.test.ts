@@ -1,4 +1,6 @@
 import { globSync, readFileSync, statSync } from 'node:fs'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Job } from '../../src/contract/job.ts'
@@ -79,4 +81,23 @@ test('no secret and no prompt is in a log line, an event or an error, and no sec
     for (const secret of [SECRET, ROOT_KEY, MASTER_KEY, key, ticket])
       expect([file, bytes.includes(secret)]).toEqual([file, false])
   }
+})
+
+test('a provider is told neither which runtime calls nor whose call it is', async () => {
+  const seen: IncomingHttpHeaders[] = []
+  const provider = createServer((request, response) => {
+    seen.push(request.headers)
+    response.writeHead(400).end('{}')
+  })
+  await new Promise<void>((resolve) => provider.listen(0, '127.0.0.1', resolve))
+  const product = await startProduct()
+  const baseUrl = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`
+  const { base, user } = await provision(product.url, { baseUrl })
+  const headers = { prefer: 'wait=30', 'cf-connecting-ip': '203.0.113.7', 'user-agent': 'app-of-somebody' }
+  await user.ask<Job>('POST', `${base}/jobs`, imageJob('a lighthouse', { max_attempts: 1 }), headers)
+  await product.stop()
+  provider.close()
+  expect(seen).toHaveLength(1)
+  expect(Object.keys(seen[0] ?? {}).filter((name) => /^(cf-|mf-|x-forwarded|forwarded|via$)/.test(name))).toEqual([])
+  expect(JSON.stringify(seen)).not.toContain('app-of-somebody')
 })
