@@ -203,6 +203,8 @@ export const LIMITS = {
   breakerFailures: 5,
   breakerOpenMs: 2_000,
   breakerOpenMaxMs: 120_000,
+  /** A job whose model's limits let nothing begin for longer may leave for another model that can start now. */
+  limitWorthWaitingMs: 30_000,
   /** How long an exhausted credential rests before it is tried again. */
   credentialCoolMs: 60_000,
   /** Least share of a configured limit that a provider's "too fast" can narrow it to; the step back up per success. */

@@ -142,7 +142,7 @@ export const modelReadyAt = (books: Books, name: string, tokens: number, now: nu
   return Math.max(providerAt, credentialAt, ...books.limiters(name).map((limiter) => readyAt(limiter, tokens, now)))
 }
 
-const providerOf = (model: string): string => model.split('/')[0] ?? ''
+export const providerOf = (model: string): string => model.split('/')[0] ?? ''
 
 const PROBE_MS = 5_000
 

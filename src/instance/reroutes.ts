@@ -1,20 +1,20 @@
-import { fault } from '../contract/fault.ts'
+import { type Fault, fault } from '../contract/fault.ts'
 import { earliest } from '../core/alarm.ts'
 import { LIMITS } from '../limits.ts'
 import { alternativesOf } from './alternatives.ts'
-import { providerReadyAt } from './availability.ts'
+import { modelReadyAt, providerOf, providerReadyAt } from './availability.ts'
 import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
 import type { Transitions } from './transitions.ts'
 
-/** How far the queues of a provider have been offered, by model and priority; and when to begin anew. */
-type Offered = { passed: Map<string, { tag: number; id: string }>; againAtMs: number | null }
+/** How far the queues of a model have been offered, by priority; and when to begin anew. */
+type Offered = { passed: Map<number, { tag: number; id: string }>; againAtMs: number | null }
 
-/** Offers jobs that wait for a provider that cannot be called to the other models they allow. */
+/** Offers jobs that wait for a model that cannot be called to the other models they allow. */
 export class Reroutes {
   readonly #desk: Desk
   readonly #transitions: Transitions
-  /** Of providers that cannot be called. */
+  /** Of models that cannot be called. */
   readonly #offered = new Map<string, Offered>()
 
   constructor(desk: Desk, transitions: Transitions) {
@@ -32,41 +32,61 @@ export class Reroutes {
    * null.
    */
   offer(provider: string, now: number): number | null {
-    const { books, jobs } = this.#desk
+    const { books } = this.#desk
     const queues = books.queues.ready(provider)
-    const readyAtMs = queues.size === 0 ? now : providerReadyAt(books, provider, now)
-    if (readyAtMs !== null && readyAtMs <= now + WORTH_WAITING_MS) {
-      this.#offered.delete(provider)
-      return null
-    }
-    const offered = this.#offered.get(provider) ?? { passed: new Map(), againAtMs: null }
-    this.#offered.set(provider, offered)
-    if (offered.againAtMs !== null && offered.againAtMs <= now) {
-      offered.passed.clear()
-      offered.againAtMs = null
-    }
+    for (const model of this.#offered.keys())
+      if (providerOf(model) === provider && !queues.has(model)) this.#offered.delete(model)
+    if (queues.size === 0) return null
+    const readyAtMs = providerReadyAt(books, provider, now)
+    let goOnAtMs: number | null = null
     for (const [model, priorities] of queues) {
-      for (const [priority, waiting] of [...priorities]) {
-        const key = `${model} ${priority}`
-        const rows = jobs.heads(model, priority, waiting, LIMITS.reroutesPerTurn, offered.passed.get(key) ?? null)
-        for (const row of rows) this.#offerJob(row, offered, now)
-        const last = rows.at(-1)
-        if (last) offered.passed.set(key, { tag: last.tag, id: last.id })
-        if (rows.length === LIMITS.reroutesPerTurn) return now
-      }
+      const why = this.#whyLeave(model, readyAtMs, now)
+      if (why) goOnAtMs = earliest(goOnAtMs, this.#offerQueue(model, priorities, why, now))
+      else this.#offered.delete(model)
     }
-    return offered.againAtMs
+    return goOnAtMs
   }
 
   /** A job came due, into a queue that may have been offered already, perhaps before those that were the last. */
   comeLate(id: string, now: number): void {
     const row = this.#desk.jobs.find(id)
     if (row?.status !== 'queued' || row.due_at_ms !== null) return
-    const offered = this.#offered.get(row.provider)
-    if (offered) this.#offerJob(row, offered, now)
+    const offered = this.#offered.get(row.model)
+    if (!offered) return
+    const why = this.#whyLeave(row.model, providerReadyAt(this.#desk.books, row.provider, now), now)
+    if (why) this.#offerJob(row, offered, why, now)
   }
 
-  #offerJob(row: JobRow, offered: Offered, now: number): void {
+  /** Null where the model can be called, or soon enough. Limits let most wait for seconds: that is their order, not an outage. */
+  #whyLeave(model: string, providerReadyAtMs: number | null, now: number): Fault | null {
+    const provider = providerOf(model)
+    if (providerReadyAtMs === null || providerReadyAtMs > now + WORTH_WAITING_MS)
+      return fault('provider_unavailable', `The provider "${provider}" cannot be called now.`)
+    const limitedUntilMs = modelReadyAt(this.#desk.books, model, 1, now)
+    return limitedUntilMs !== null && limitedUntilMs > now + LIMITS.limitWorthWaitingMs
+      ? fault('provider_rate_limited', `The limits of "${model}" let nothing begin for a while.`)
+      : null
+  }
+
+  #offerQueue(model: string, priorities: ReadonlyMap<number, number>, why: Fault, now: number): number | null {
+    const offered = this.#offered.get(model) ?? { passed: new Map(), againAtMs: null }
+    this.#offered.set(model, offered)
+    if (offered.againAtMs !== null && offered.againAtMs <= now) {
+      offered.passed.clear()
+      offered.againAtMs = null
+    }
+    for (const [priority, waiting] of [...priorities]) {
+      const passed = offered.passed.get(priority) ?? null
+      const rows = this.#desk.jobs.heads(model, priority, waiting, LIMITS.reroutesPerTurn, passed)
+      for (const row of rows) this.#offerJob(row, offered, why, now)
+      const last = rows.at(-1)
+      if (last) offered.passed.set(priority, { tag: last.tag, id: last.id })
+      if (rows.length === LIMITS.reroutesPerTurn) return now
+    }
+    return offered.againAtMs
+  }
+
+  #offerJob(row: JobRow, offered: Offered, why: Fault, now: number): void {
     if (row.resume !== null) return
     const others = alternativesOf(this.#desk.books, row, this.#triedBy(row), now)
     const other = others.find(({ readyAtMs }) => readyAtMs <= now)
@@ -76,7 +96,6 @@ export class Reroutes {
         offered.againAtMs = earliest(offered.againAtMs, Math.max(readyAtMs, now + WORTH_WAITING_MS))
       return
     }
-    const why = fault('provider_unavailable', `The provider "${row.provider}" cannot be called now.`)
     this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
   }
 
