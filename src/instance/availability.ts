@@ -1,6 +1,6 @@
 import type { ImageInput } from '../contract/image.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
-import { type Limiter, paceOf, readyAt, slotsOf } from '../core/admission.ts'
+import { type Limiter, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
 import { earliest } from '../core/alarm.ts'
 import { passBreaker } from '../core/breaker.ts'
 import type { Candidate } from '../core/choice.ts'
@@ -141,6 +141,22 @@ export const modelReadyAt = (books: Books, name: string, tokens: number, now: nu
   const credentialAt = rooms.length > 0 ? Math.min(...rooms) : now
   return Math.max(providerAt, credentialAt, ...books.limiters(name).map((limiter) => readyAt(limiter, tokens, now)))
 }
+
+/** Calls of a model that its limits let begin now, behind those that wait for it. */
+export const roomAt = (books: Books, model: string, now: number): number => {
+  const provider = providerOf(model)
+  const { usable } = usableCredentials(books, provider, now)
+  const byCredential = contenders(books, model, usable).map((contender) => callsLeft(limitersOf(contender), now))
+  const ofAll = byCredential.length > 0 ? byCredential.reduce((sum, calls) => sum + calls, 0) : Number.POSITIVE_INFINITY
+  const waiting = [...(books.queues.ready(provider).get(model)?.values() ?? [])].reduce((sum, count) => sum + count, 0)
+  return Math.min(ofAll, callsLeft(books.limiters(model), now)) - waiting
+}
+
+const callsLeft = (limiters: readonly Limiter[], now: number): number =>
+  limiters.reduce((least, limiter) => {
+    const quota = requestQuota(limiter, now)?.left ?? Number.POSITIVE_INFINITY
+    return Math.max(0, Math.min(least, quota, slotsOf(limiter) - limiter.load.running))
+  }, Number.POSITIVE_INFINITY)
 
 export const providerOf = (model: string): string => model.split('/')[0] ?? ''
 

@@ -2,7 +2,7 @@ import { type Fault, fault } from '../contract/fault.ts'
 import { earliest } from '../core/alarm.ts'
 import { LIMITS } from '../limits.ts'
 import { alternativesOf } from './alternatives.ts'
-import { modelReadyAt, providerOf, providerReadyAt } from './availability.ts'
+import { modelReadyAt, providerOf, providerReadyAt, roomAt } from './availability.ts'
 import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
 import type { Transitions } from './transitions.ts'
@@ -78,25 +78,37 @@ export class Reroutes {
     for (const [priority, waiting] of [...priorities]) {
       const passed = offered.passed.get(priority) ?? null
       const rows = this.#desk.jobs.heads(model, priority, waiting, LIMITS.reroutesPerTurn, passed)
-      for (const row of rows) this.#offerJob(row, offered, why, now)
-      const last = rows.at(-1)
-      if (last) offered.passed.set(priority, { tag: last.tag, id: last.id })
+      for (const row of rows) {
+        if (!this.#offerJob(row, offered, why, now)) {
+          offered.againAtMs = now + WORTH_WAITING_MS
+          return offered.againAtMs
+        }
+        offered.passed.set(priority, { tag: row.tag, id: row.id })
+      }
       if (rows.length === LIMITS.reroutesPerTurn) return now
     }
     return offered.againAtMs
   }
 
-  #offerJob(row: JobRow, offered: Offered, why: Fault, now: number): void {
-    if (row.resume !== null) return
-    const others = alternativesOf(this.#desk.books, row, this.#triedBy(row), now)
-    const other = others.find(({ readyAtMs }) => readyAtMs <= now)
-    if (!other) {
-      // No sooner than it is worth looking at all of them again.
-      for (const { readyAtMs } of others)
-        offered.againAtMs = earliest(offered.againAtMs, Math.max(readyAtMs, now + WORTH_WAITING_MS))
-      return
+  /**
+   * False where another model could be called, but not for one more. Only from an outage jobs go to wait elsewhere: between two
+   * models with little room they would go back and forth.
+   */
+  #offerJob(row: JobRow, offered: Offered, why: Fault, now: number): boolean {
+    if (row.resume !== null) return true
+    const { books } = this.#desk
+    const others = alternativesOf(books, row, this.#triedBy(row), now)
+    const ready = others.filter(({ readyAtMs }) => readyAtMs <= now)
+    const mayWaitThere = why.code === 'provider_unavailable'
+    const other = ready.find(({ model }) => mayWaitThere || roomAt(books, model, now) > 0)
+    if (other) {
+      this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
+      return true
     }
-    this.#transitions.apply(row, { type: 'rerouted', model: other.model, fault: why })
+    // No sooner than it is worth looking at all of them again.
+    for (const { readyAtMs } of others)
+      offered.againAtMs = earliest(offered.againAtMs, Math.max(readyAtMs, now + WORTH_WAITING_MS))
+    return ready.length === 0
   }
 
   /** As after a fault: what the job has fallen back from would fail it again, and may have to be paid again. */

@@ -44,8 +44,8 @@ describe('jobs that wait for a model whose limits let nothing begin', () => {
   const BOTH = { models: ['ideogram/ideogram-4', 'ideogram/ideogram-3'] }
 
   /** One runs and so many more wait for the same model, which looked free when they came. */
-  const crowd = async (limits: object, count: number, more: object = {}) => {
-    await configure({ 'ideogram-4': { limits: { concurrency: 1, ...limits } } })
+  const crowd = async (limits: object, count: number, more: object = {}, others: object = {}) => {
+    await configure({ 'ideogram-4': { limits: { concurrency: 1, ...limits } }, ...others })
     provider.hold('generate')
     const running = await site.begin(BOTH)
     await eventually('a call hangs', () => provider.open.generate === 1)
@@ -66,6 +66,18 @@ describe('jobs that wait for a model whose limits let nothing begin', () => {
     expect(moved.length).toBeLessThan(10)
     for (const { attempts } of moved)
       expect(attempts).toMatchObject([{ model: 'ideogram/ideogram-3', reason: 'fallback after provider_rate_limited' }])
+  })
+
+  test('for long go only as the other has room, and not back and forth', async () => {
+    const limits = { requests_per_day: 50 }
+    const ids = await crowd(limits, 20, {}, { 'ideogram-3': { limits } })
+    const jobs = await eventually('both are used up', async () => {
+      const seen = await now(ids)
+      return seen.every(({ status, queue }) => status === 'succeeded' || queue?.waiting_for === 'provider_rate') && seen
+    })
+    const of = (wanted: string) => jobs.filter(({ status }) => status === wanted).map(({ model }) => model)
+    expect(of('succeeded').filter((model) => model === 'ideogram/ideogram-3')).toHaveLength(5)
+    expect(new Set(of('queued'))).toEqual(new Set(['ideogram/ideogram-4']))
   })
 
   test.each([
