@@ -220,7 +220,7 @@ export const LIMITS = {
   projectsWeighted: 1_000,
   /** Projects whose place in a line is remembered, per provider and priority: twice as many as have a weight. */
   projectsRemembered: 2_000,
-  /** Waiting jobs looked at in one turn for another model, when their provider has failed. */
+  /** Waiting jobs looked at in one turn for another model, when their own cannot be called. */
   reroutesPerTurn: 64,
   /** A model's track record is written at most this often. */
   trackRecordFlushMs: 10_000,

@@ -19,7 +19,6 @@ export const serve = async (bundle: Bundle, settings: Settings, place: Place): P
   await migrate(bundle, place)
   const runtime = start(place, workers(bundle, settings))
   try {
-    await runtime.ready
     const url = await runtime.unsafeGetDirectURL(bundle.name)
     return { url: url.origin, stop: () => runtime.dispose() }
   } catch (error) {
@@ -85,7 +84,7 @@ const workers = (bundle: Bundle, settings: Settings): MiniflareOptions['workers'
       exports: Object.fromEntries(actors),
     },
   }
-  // Clients talk to the product itself: miniflare's own worker stands before the other port, and costs each request more than the product.
+  // Clients talk to the product itself: miniflare's own worker, before the other port, costs each request a hop (decision 0043).
   const dev = {
     unsafeDirectSockets: [{ host: '127.0.0.1', port: settings.port }],
     // The product passes no client's headers on. Otherwise miniflare copies all of a call's, and tells the provider of itself.

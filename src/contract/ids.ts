@@ -43,3 +43,6 @@ export const artifactKey = (instance: string, id: string): string | null => {
   const parts = ARTIFACT.exec(id)
   return parts ? `${instance}/job_${parts[1]}/${parts[2]}-${parts[3]}` : null
 }
+
+/** Of a model's name, `provider/model`. */
+export const providerIdOf = (model: string): string => model.split('/')[0] ?? ''

@@ -1,3 +1,4 @@
+import { providerIdOf } from '../contract/ids.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
 import { type Limiter, paceOf, readyAt, requestQuota, slotsOf } from '../core/admission.ts'
@@ -59,7 +60,7 @@ type CallOf = { model: string; tokens: number }
 
 /** The credential for a call, or what the first that could serve it waits for. `random` is 0…1. */
 export const pickCredential = (books: Books, call: CallOf, now: number, random: number): Picked => {
-  const provider = providerOf(call.model)
+  const provider = providerIdOf(call.model)
   const { usable, nextMs } = usableCredentials(books, provider, now)
   const choice = chooseCredential(contenders(books, call.model, usable), call.tokens, now, random)
   if (choice?.chosen) return { credential: choice.chosen.row, limiters: limitersOf(choice.chosen) }
@@ -112,7 +113,7 @@ export const credentialRoom = (
   { model, tokens }: CallOf,
   now: number,
 ): { slots: number; intervalMs: number } => {
-  const { usable } = usableCredentials(books, providerOf(model), now)
+  const { usable } = usableCredentials(books, providerIdOf(model), now)
   if (usable.length === 0) return { slots: Number.POSITIVE_INFINITY, intervalMs: 0 }
   const rooms = contenders(books, model, usable).map(limitersOf)
   const perMs = rooms.reduce((sum, limiters) => sum + 1 / Math.max(...limiters.map((item) => paceOf(item, tokens))), 0)
@@ -131,7 +132,7 @@ export const providerReadyAt = (books: Books, provider: string, now: number): nu
 
 /** When a model could be called, limits included. */
 export const modelReadyAt = (books: Books, name: string, tokens: number, now: number): number | null => {
-  const provider = providerOf(name)
+  const provider = providerIdOf(name)
   const providerAt = providerReadyAt(books, provider, now)
   if (providerAt === null) return null
   const { usable } = usableCredentials(books, provider, now)
@@ -144,12 +145,11 @@ export const modelReadyAt = (books: Books, name: string, tokens: number, now: nu
 
 /** Calls of a model that its limits let begin now, behind those that wait for it. */
 export const roomAt = (books: Books, model: string, now: number): number => {
-  const provider = providerOf(model)
+  const provider = providerIdOf(model)
   const { usable } = usableCredentials(books, provider, now)
   const byCredential = contenders(books, model, usable).map((contender) => callsLeft(limitersOf(contender), now))
   const ofAll = byCredential.length > 0 ? byCredential.reduce((sum, calls) => sum + calls, 0) : Number.POSITIVE_INFINITY
-  const waiting = [...(books.queues.ready(provider).get(model)?.values() ?? [])].reduce((sum, count) => sum + count, 0)
-  return Math.min(ofAll, callsLeft(books.limiters(model), now)) - waiting
+  return Math.min(ofAll, callsLeft(books.limiters(model), now)) - books.queues.waitingFor(provider, model)
 }
 
 const callsLeft = (limiters: readonly Limiter[], now: number): number =>
@@ -157,8 +157,6 @@ const callsLeft = (limiters: readonly Limiter[], now: number): number =>
     const quota = requestQuota(limiter, now)?.left ?? Number.POSITIVE_INFINITY
     return Math.max(0, Math.min(least, quota, slotsOf(limiter) - limiter.load.running))
   }, Number.POSITIVE_INFINITY)
-
-export const providerOf = (model: string): string => model.split('/')[0] ?? ''
 
 const PROBE_MS = 5_000
 

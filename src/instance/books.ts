@@ -1,4 +1,5 @@
 import type { CredentialLimits } from '../contract/credential.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import type { InstanceConfig, ProviderLimits } from '../contract/instance.ts'
 import type { Status } from '../contract/job.ts'
 import type { Route } from '../contract/route.ts'
@@ -129,7 +130,7 @@ export class Books {
       if (row.lane !== null) this.enterLane(row.lane)
       for (const limiter of this.limiters(row.model))
         this.setLoad(limiter.name, { ...limiter.load, running: limiter.load.running + 1 })
-      const held = { provider: row.model.split('/')[0] ?? '', model: row.model, credential: row.credential }
+      const held = { provider: providerIdOf(row.model), model: row.model, credential: row.credential }
       for (const { name, load } of this.placesOf(held)) this.setLoad(name, { ...load, running: load.running + 1 })
       this.holdCredential(row.id, held)
     }

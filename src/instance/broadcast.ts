@@ -133,10 +133,10 @@ export class Broadcast {
     })
   }
 
-  /** Durable events, in order, after their commit. */
+  /** In order, what is durable after its commit. */
   publish(events: Published[], now: number): void {
     if (this.#audience.size === 0 || events.length === 0) return
-    for (const { event, project } of events) this.#keepFor(this.#audience.of(event, project), event)
+    for (const { event, project } of events) this.#keep(event, project)
     this.#tellSoon(now)
   }
 
@@ -147,15 +147,14 @@ export class Broadcast {
     const at = new Date(now).toISOString()
     const ofBatch = batch === null ? {} : { batch }
     const event: Event = { seq: this.#head(), type: 'job.progress', job: id, ...ofBatch, at, data }
-    this.#keepFor(this.#audience.of(event, project), event)
-    this.#tellSoon(now)
+    this.publish([{ event, project }], now)
   }
 
   /** Who has not caught up reads what is durable from the store. */
-  #keepFor(seeing: readonly Subscriber[], event: Event): void {
-    const hearing = seeing.filter(({ live }) => live)
+  #keep(event: Event, project: string | null): void {
+    const hearing = this.#audience.of(event, project).filter(({ live }) => live)
     if (hearing.length === 0) return
-    const line = { event, text: JSON.stringify(event) }
+    const line = lineOf(event)
     for (const subscriber of hearing) {
       subscriber.cursor = event.seq
       const lines = this.#untold.get(subscriber)
@@ -246,7 +245,7 @@ export class Broadcast {
     if (!this.#audience.has(subscriber)) return
     const gap = this.#gapOf(subscriber)
     const { events, cursor } = this.#events.after(gap?.seq ?? subscriber.cursor, subscriber.filter, this.#head())
-    const lines = [...(gap ? [gap] : []), ...events].map((event) => ({ event, text: JSON.stringify(event) }))
+    const lines = [...(gap ? [gap] : []), ...events].map(lineOf)
     if (lines.length > 0 && !this.#deliver(subscriber, lines)) return
     subscriber.cursor = cursor
     if (cursor < this.#head()) {
@@ -288,6 +287,8 @@ export class Broadcast {
     }
   }
 }
+
+const lineOf = (event: Event): Line => ({ event, text: JSON.stringify(event) })
 
 /** While it catches up with a job, a replay may stand behind a final event: the end of the story decides. */
 const endsStory = ({ filter, live }: Subscriber, { type }: Event): boolean =>

@@ -1,5 +1,6 @@
 import { type Fault, ok, type Result, refuse } from '../contract/fault.ts'
 import type { CallEnd, CallNext, OpenCall } from '../contract/foreground-rpc.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import { isFinal } from '../contract/job.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
 import type { AttemptEnd, AttemptRef } from '../contract/rpc.ts'
@@ -68,7 +69,7 @@ const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> 
   const ranked = rankCandidates(candidates, call.prefer, now)
   const [best] = ranked
   if (!best || best.readyAtMs === null) {
-    const provider = best?.model.split('/')[0] ?? ''
+    const provider = best ? providerIdOf(best.model) : ''
     return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
   }
   const expected = call.candidates.find(({ model }) => model === best.model)?.expected
@@ -90,7 +91,7 @@ const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> 
     id: origin.id,
     status: 'queued',
     due_at_ms: null,
-    provider: best.model.split('/')[0] ?? best.model,
+    provider: providerIdOf(best.model),
     model: best.model,
     tag: 0,
     queued_at_ms: now,

@@ -1,4 +1,5 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import type { PriceSnapshot } from '../contract/price.ts'
 import type { ModelHold } from '../core/call-bound.ts'
 import { type Candidate, type Preference, rankCandidates, reasonOf } from '../core/choice.ts'
@@ -32,7 +33,7 @@ export const choose = (
     )
   }
   if (!best || best.readyAtMs === null) {
-    const provider = (best?.model ?? '').split('/')[0]
+    const provider = providerIdOf(best?.model ?? '')
     return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
   }
   const unusable = ranked.filter((candidate) => candidate.readyAtMs === null)

@@ -35,6 +35,11 @@ export class QueueCounts {
     return this.#ready.get(provider) ?? new Map()
   }
 
+  /** Jobs of one model that could start. */
+  waitingFor(provider: string, model: string): number {
+    return [...(this.ready(provider).get(model)?.values() ?? [])].reduce((sum, count) => sum + count, 0)
+  }
+
   /** Jobs of a provider that could start. */
   waitingAt(provider: string): number {
     return this.readyAbove(provider, Number.NEGATIVE_INFINITY)

@@ -1,8 +1,9 @@
 import { type Fault, fault } from '../contract/fault.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import { earliest } from '../core/alarm.ts'
 import { LIMITS } from '../limits.ts'
 import { alternativesOf } from './alternatives.ts'
-import { modelReadyAt, providerOf, providerReadyAt, roomAt } from './availability.ts'
+import { modelReadyAt, providerReadyAt, roomAt } from './availability.ts'
 import type { Desk } from './desk.ts'
 import type { JobRow } from './job-rows.ts'
 import type { Transitions } from './transitions.ts'
@@ -35,7 +36,7 @@ export class Reroutes {
     const { books } = this.#desk
     const queues = books.queues.ready(provider)
     for (const model of this.#offered.keys())
-      if (providerOf(model) === provider && !queues.has(model)) this.#offered.delete(model)
+      if (providerIdOf(model) === provider && !queues.has(model)) this.#offered.delete(model)
     if (queues.size === 0) return null
     const readyAtMs = providerReadyAt(books, provider, now)
     let goOnAtMs: number | null = null
@@ -59,7 +60,7 @@ export class Reroutes {
 
   /** Null where the model can be called, or soon enough. Limits let most wait for seconds: that is their order, not an outage. */
   #whyLeave(model: string, providerReadyAtMs: number | null, now: number): Fault | null {
-    const provider = providerOf(model)
+    const provider = providerIdOf(model)
     if (providerReadyAtMs === null || providerReadyAtMs > now + WORTH_WAITING_MS)
       return fault('provider_unavailable', `The provider "${provider}" cannot be called now.`)
     const limitedUntilMs = modelReadyAt(this.#desk.books, model, 1, now)

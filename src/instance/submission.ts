@@ -1,5 +1,6 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import { usdToMicros } from '../contract/fields.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import type { ImageInput } from '../contract/image.ts'
 import type { InstanceConfig } from '../contract/instance.ts'
 import type { ImageJobRequest, JobRequest } from '../contract/job.ts'
@@ -46,7 +47,7 @@ export const planJob = (request: JobRequest, config: InstanceConfig, books: Book
     id: origin.id,
     status: isLater ? 'scheduled' : 'queued',
     due_at_ms: isLater ? dueAtMs : null,
-    provider: model.split('/')[0] ?? model,
+    provider: providerIdOf(model),
     model,
     tag: 0,
     queued_at_ms: readyAtMs,

@@ -2,6 +2,7 @@ import type { DurableEvent, Event } from '../contract/event.ts'
 import type { Fault } from '../contract/fault.ts'
 import type { Json } from '../contract/fields.ts'
 import type { Opening } from '../contract/foreground-rpc.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import { type Assignment, type AttemptRef, refText } from '../contract/rpc.ts'
 import { release } from '../core/admission.ts'
 import { releaseProbe } from '../core/breaker.ts'
@@ -196,7 +197,7 @@ export class Transitions {
 
   /** A job keeps its place through retries; it gets a new one with a new provider, and when it was not waiting before. */
   #placeOf(row: JobRow, job: Lifecycle, now: number): { provider: string; tag: number; queuedAtMs: number } {
-    const provider = job.model.split('/')[0] ?? row.provider
+    const provider = providerIdOf(job.model)
     const enters = row.status === 'scheduled' || row.status === 'failed' || row.budget_scope !== null
     if (enters && job.status === 'queued') {
       return { provider, tag: this.#tag({ ...row, provider }), queuedAtMs: now }

@@ -1,5 +1,6 @@
 import { ok, type Result, refuse } from '../contract/fault.ts'
 import { microsToUsd } from '../contract/fields.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import type { Interval, UsageBucket, UsageGroup, UsageQuery, UsageReport, UsageSums } from '../contract/usage-report.ts'
 import { dayEnd, dayStart, hourStart } from '../core/hours.ts'
 import { quantile, type Sketch } from '../core/sketch.ts'
@@ -90,7 +91,7 @@ const addUp = (rows: readonly UsageRow[], groupBy: readonly UsageGroup[]): Pick<
 
 const labelsOf = (row: UsageRow, groupBy: readonly UsageGroup[]): Pick<UsageBucket, 'start' | UsageGroup> => ({
   start: isoTime(row.startMs),
-  ...(groupBy.includes('provider') ? { provider: row.model.split('/')[0] ?? row.model } : {}),
+  ...(groupBy.includes('provider') ? { provider: providerIdOf(row.model) } : {}),
   ...(groupBy.includes('model') ? { model: row.model } : {}),
   ...(groupBy.includes('project') ? { project: row.project === '' ? null : row.project } : {}),
 })

@@ -1,3 +1,4 @@
+import { providerIdOf } from '../contract/ids.ts'
 import type { ImageArtifact, ImageInput } from '../contract/image.ts'
 import type { Assignment } from '../contract/rpc.ts'
 import { type ImageProblem, wantedChecks } from '../core/image-checks.ts'
@@ -28,7 +29,7 @@ export const storeGenerated = async (
   const input = JSON.parse(assignment.input) as ImageInput
   const checks = wantedChecks(input)
   if (checks) {
-    const order = { checks, input, provider: assignment.model.split('/')[0] ?? '' }
+    const order = { checks, input, provider: providerIdOf(assignment.model) }
     return tools.checking.pass(() => storeChecked(tools, place, image, assignment, order, suspect))
   }
   const source = await open(image, tools)

@@ -1,6 +1,7 @@
 import type { ChatInput } from '../contract/chat.ts'
 import type { EmbedInput } from '../contract/embedding.ts'
 import { type Fault, fault } from '../contract/fault.ts'
+import { providerIdOf } from '../contract/ids.ts'
 import type { JobOutput } from '../contract/job.ts'
 import type { Assignment, AttemptEnd } from '../contract/rpc.ts'
 import type { EmbedOutput } from '../contract/text-output.ts'
@@ -21,7 +22,7 @@ import { type CallEnded, type CallTools, runChat, runEmbed } from './text-call.t
  * on, and keeps nothing; what was answered goes with its end. Throws only on a bug, and decides nothing.
  */
 export const runTextAttempt = async (assignment: Assignment, tools: Tools): Promise<AttemptEnd> => {
-  tools.progress(0.02, `sent to ${assignment.model.split('/')[0]}`)
+  tools.progress(0.02, `sent to ${providerIdOf(assignment.model)}`)
   return assignment.type === 'text.embed@1' ? embed(assignment, tools) : generate(assignment, tools)
 }
 

@@ -18,34 +18,28 @@ test('no secret and no prompt is in a log line, an event or an error, and no sec
   const { base, user, root, key, instance } = await provision(product.url, { baseUrl: emulator.url, secret: SECRET })
   const { ticket } = await user.ask<{ ticket: string }>('POST', `${base}/tickets`)
   const watching = await api(product.url, null).subscribe(`${base}/events?after=0&ticket=${ticket}`)
+  const submit = (directive = '') =>
+    user.ask<Job>(
+      'POST',
+      `${base}/jobs`,
+      imageJob(`${MARK} ${directive}`, { max_attempts: 1 }, { negative_prompt: MARK }),
+      { prefer: 'wait=30' },
+    )
+  // Fewer at once than open the breaker, and a success behind each few, so that no job waits for a breaker.
   const faults = [
-    '',
-    '[[fail:500]]',
-    '[[reject]]',
-    '[[unsafe]]',
-    '[[fail:400]]',
-    '[[garbage]]',
-    '[[malformed]]',
-    '[[truncated]]',
-    '[[cut_before]]',
-    '[[cut_after]]',
-    '[[async_fail:refused]]',
-    '[[bad_image]]',
-    '[[wrong_type]]',
-    '[[truncated_image]]',
-    '[[fail:402:insufficient_funds]]',
-    '[[fail:401]]',
+    ['[[fail:500]]', '[[reject]]', '[[unsafe]]', '[[fail:400]]'],
+    ['[[garbage]]', '[[malformed]]', '[[truncated]]', '[[cut_before]]'],
+    ['[[cut_after]]', '[[async_fail:refused]]', '[[bad_image]]', '[[wrong_type]]'],
+    ['[[truncated_image]]'],
   ]
-  await Promise.all(
-    faults.map((directive) =>
-      user.ask<Job>(
-        'POST',
-        `${base}/jobs`,
-        imageJob(`${MARK} ${directive}`, { max_attempts: 1 }, { negative_prompt: MARK }),
-        { prefer: 'wait=30' },
-      ),
-    ),
-  )
+  for (const few of faults) {
+    await Promise.all(few.map(submit))
+    await submit()
+  }
+  // Each of these takes a credential out of use.
+  await submit('[[fail:402:insufficient_funds]]')
+  await root.ask('POST', `${base}/providers/ideogram/credentials`, { name: 'second', secret: SECRET })
+  await submit('[[fail:401]]')
   const errors = await Promise.all([
     user.call('POST', `${base}/jobs`, { type: 'image.generate', input: { prompt: MARK, seed: MARK } }),
     user.call('POST', `${base}/jobs`, {
@@ -59,8 +53,8 @@ test('no secret and no prompt is in a log line, an event or an error, and no sec
     root.withKey(`sy_0123456789abcdef_${'A'.repeat(43)}`).call('GET', `${base}/jobs`),
   ])
   const jobs = await allJobs(user, base)
-  expect(jobs).toHaveLength(faults.length)
-  await watching.until((event) => event.seq >= 3 * faults.length)
+  expect(jobs).toHaveLength(faults.flat().length + faults.length + 2)
+  await watching.until((event) => event.seq >= 3 * jobs.length)
   await watching.close()
   await product.stop()
 
