@@ -9,9 +9,11 @@ import { createReader, statusOf, writeRequest } from './wire.ts'
 import { CONCURRENCY, type World } from './world.ts'
 
 /**
- * What subscribers and status reads take from the scheduler. Two hundred applications each watch a project of theirs. By
- * turns the jobs are of the projects that they watch, and of as many others, and jobs are read meanwhile or not: so nothing
- * is opened or closed between what is compared. Then all two hundred are sent everything.
+ * What subscribers and status reads take from the scheduler. Two hundred applications each watch a project of theirs, two
+ * hundred others by lists, two hundred by streams. By turns the jobs are of projects that are watched in one of these ways,
+ * and of as many that nobody watches, and jobs are read meanwhile or not: so nothing is opened or closed between what is
+ * compared. Then two hundred are sent everything. Each is compared with what stands right before and behind it, since a
+ * machine is quicker in one half-minute than in the next.
  */
 
 const SUBSCRIBERS = 200
@@ -21,31 +23,31 @@ const WARM_UP = 0.6
 /** Longer than a moment in which all are told together. */
 const SETTLED_MS = 600
 
-type Case = { name: string; watched: boolean; reads: number }
-type Flood = { name: string; watchers: number; bundled: boolean }
+/** A text for each event; a text for all events of a moment (`bundled`); server-sent events. */
+type Way = 'socket' | 'lists' | 'stream'
+type Case = { name: string; by: Way | null; reads: number }
+type Flood = { name: string; watchers: number; by: Way }
 
+const WAYS: Way[] = ['socket', 'lists', 'stream']
+
+const UNWATCHED: Case = { name: 'nobody watches', by: null, reads: 0 }
 const CASES: Case[] = [
-  { name: 'nobody watches', watched: false, reads: 0 },
-  { name: `${READS_PER_SECOND} reads a second`, watched: false, reads: READS_PER_SECOND },
-  { name: `${SUBSCRIBERS} subscribers, a project each`, watched: true, reads: 0 },
-  { name: 'both', watched: true, reads: READS_PER_SECOND },
+  { name: `${READS_PER_SECOND} reads a second`, by: null, reads: READS_PER_SECOND },
+  { name: `${SUBSCRIBERS} subscribers, a project each`, by: 'socket', reads: 0 },
+  { name: 'both', by: 'socket', reads: READS_PER_SECOND },
+  { name: 'both, bundled', by: 'lists', reads: READS_PER_SECOND },
+  { name: 'both, server-sent events', by: 'stream', reads: READS_PER_SECOND },
 ]
 const EVERYTHING = `${SUBSCRIBERS} subscribers of everything`
+const ALONE: Flood = { name: 'nobody is connected', watchers: 0, by: 'socket' }
 const FLOODS: Flood[] = [
-  { name: 'nobody is connected', watchers: 0, bundled: false },
-  { name: EVERYTHING, watchers: SUBSCRIBERS, bundled: false },
-  { name: `${EVERYTHING}, bundled`, watchers: SUBSCRIBERS, bundled: true },
-]
-
-/** The cases of four rounds (a Latin square of Williams): each stands in each place once, and once behind each other one. */
-const ORDERS = [
-  [0, 1, 3, 2],
-  [1, 2, 0, 3],
-  [2, 3, 1, 0],
-  [3, 0, 2, 1],
+  { name: EVERYTHING, watchers: SUBSCRIBERS, by: 'socket' },
+  { name: `${EVERYTHING}, bundled`, watchers: SUBSCRIBERS, by: 'lists' },
 ]
 
 type Round = { perSecond: number; cpuUs: number; received: number; reads: number }
+/** `unwatched`: jobs per second right before and behind it, while nobody watched. */
+type Compared = Round & { unwatched: number }
 
 export const measureSubscribers = async (world: World, rounds: number, seconds: number): Promise<Section> => {
   const products = {
@@ -58,9 +60,7 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
     world.atEnd(product.stop)
     const scene = await prepare(product, (await world.provider()).url, seconds)
     const seen = { ...(await projectsWatched(scene, rounds)), ...(await flooded(scene, Math.ceil(rounds / 2))) }
-    for (const [alone, ...others] of [CASES, FLOODS].map((cases) => cases.map(({ name }) => name))) {
-      for (const name of [alone ?? '', ...others]) rows.push(rowOf(`${name}, on ${on}`, seen[name], seen[alone ?? '']))
-    }
+    for (const [name, compared] of Object.entries(seen)) rows.push(rowOf(`${name}, on ${on}`, compared))
     data[on] = seen
   }
   return {
@@ -68,22 +68,22 @@ export const measureSubscribers = async (world: World, rounds: number, seconds: 
     text: table([['', 'jobs/s', 'CPU us', 'MB received', 'reads/s', 'of nobody'], ...rows]),
     notes: [
       `jobs of ${SUBSCRIBERS} projects by turns, ${seconds} s in each round behind ${WARM_UP} s that do not count`,
-      'of nobody: mean of the ratios within each round, and its standard error',
+      'of nobody: mean of the ratios to what was measured right before and behind it, and its standard error',
       'a subscriber of everything is sent every event of every job; the clients that receive and read run on the same cores',
     ],
     data,
   }
 }
 
-const rowOf = (name: string, own: Round[] = [], alone: Round[] = []): string[] => {
-  const [perSecond, unwatched] = [own.map((round) => round.perSecond), alone.map((round) => round.perSecond)]
+const rowOf = (name: string, compared: Compared[]): string[] => {
+  const of = (figure: keyof Compared) => compared.map((round) => round[figure])
   return [
     name,
-    withSpread(perSecond),
-    number(median(own.map((round) => round.cpuUs))),
-    number(median(own.map((round) => round.received)), 1),
-    number(median(own.map((round) => round.reads))),
-    ratioWithError(perSecond, unwatched),
+    withSpread(of('perSecond')),
+    number(median(of('cpuUs'))),
+    number(median(of('received')), 1),
+    number(median(of('reads'))),
+    ratioWithError(of('perSecond'), of('unwatched')),
   ]
 }
 
@@ -93,7 +93,7 @@ type Scene = {
   instance: string
   /** Key of the whole instance. */
   ownerKey: string
-  watched: Project[]
+  watched: Record<Way, Project[]>
   others: Project[]
   /** Jobs one after the other, of these projects by turns. */
   run: (projects: Project[], watchers: Watcher[], readsPerSecond: number) => Promise<Round>
@@ -105,7 +105,7 @@ const prepare = async (product: Product, providerUrl: string, seconds: number): 
   const { url, pids } = product
   const owner = await addTenant(product, 'watched', 'text', providerUrl, CONCURRENCY)
   const projects = await Promise.all(
-    Array.from({ length: 2 * SUBSCRIBERS }, async (_, i): Promise<Project> => {
+    Array.from({ length: (WAYS.length + 1) * SUBSCRIBERS }, async (_, i): Promise<Project> => {
       const key = await projectKey(product, owner.id, i)
       return { key, submit: tenantOf(product, owner.id, 'text', key).submit }
     }),
@@ -133,26 +133,29 @@ const prepare = async (product: Product, providerUrl: string, seconds: number): 
     await new Promise((resolve) => setTimeout(resolve, SETTLED_MS))
     return round
   }
-  const others = projects.splice(SUBSCRIBERS)
-  return { url, pids, instance: owner.id, ownerKey: owner.key, watched: projects, others, run }
+  const share = (nth: number) => projects.slice(nth * SUBSCRIBERS, (nth + 1) * SUBSCRIBERS)
+  const watched = { socket: share(0), lists: share(1), stream: share(2) }
+  return { url, pids, instance: owner.id, ownerKey: owner.key, watched, others: share(3), run }
 }
 
-const projectsWatched = async (scene: Scene, rounds: number): Promise<Record<string, Round[]>> => {
+const projectsWatched = async (scene: Scene, rounds: number): Promise<Record<string, Compared[]>> => {
   const { url, instance, watched, others } = scene
-  const watchers = await Promise.all(watched.map(({ key }) => subscribe(url, instance, key, false)))
-  await scene.run(others, [], 0)
-  const seen = await takeTurns(CASES, rounds, (item) =>
-    scene.run(item.watched ? watched : others, watchers, item.reads),
+  const watchers = await Promise.all(
+    WAYS.flatMap((way) => watched[way].map(({ key }) => subscribe(url, instance, key, way))),
   )
+  const run = ({ by, reads }: Case) => scene.run(by ? watched[by] : others, watchers, reads)
+  // The first seconds of a server are its slowest.
+  for (const item of CASES) await run(item)
+  const seen = await takeTurns(UNWATCHED, CASES, rounds, run)
   for (const watcher of watchers) watcher.close()
   await quiet(scene.pids)
   return seen
 }
 
-const flooded = async (scene: Scene, rounds: number): Promise<Record<string, Round[]>> =>
-  takeTurns(FLOODS, rounds, async ({ watchers: count, bundled }) => {
+const flooded = async (scene: Scene, rounds: number): Promise<Record<string, Compared[]>> =>
+  takeTurns(ALONE, FLOODS, rounds, async ({ watchers: count, by }) => {
     const { url, instance, ownerKey } = scene
-    const opened = Array.from({ length: count }, () => subscribe(url, instance, ownerKey, bundled))
+    const opened = Array.from({ length: count }, () => subscribe(url, instance, ownerKey, by))
     const watchers = await Promise.all(opened)
     const round = await scene.run(scene.others, watchers, 0)
     for (const watcher of watchers) watcher.close()
@@ -161,16 +164,29 @@ const flooded = async (scene: Scene, rounds: number): Promise<Record<string, Rou
     return round
   })
 
-/** Every case once in each round. By name. */
+/** Every case once in each round, each round in another order, and between any two of them what nobody watches. By name. */
 const takeTurns = async <C extends { name: string }>(
+  unwatched: C,
   cases: C[],
   rounds: number,
   run: (item: C) => Promise<Round>,
-): Promise<Record<string, Round[]>> => {
-  const figures: Record<string, Round[]> = Object.fromEntries(cases.map(({ name }) => [name, []]))
+): Promise<Record<string, Compared[]>> => {
+  const figures: Record<string, Compared[]> = {}
+  const note = (item: C, round: Compared) => {
+    figures[item.name] ??= []
+    figures[item.name]?.push(round)
+  }
   for (let round = 0; round < rounds; round += 1) {
-    const order = ORDERS[round % ORDERS.length] ?? []
-    for (const item of order.flatMap((i) => cases[i] ?? [])) figures[item.name]?.push(await run(item))
+    const first = round % cases.length
+    let before = await run(unwatched)
+    note(unwatched, { ...before, unwatched: before.perSecond })
+    for (const item of [...cases.slice(first), ...cases.slice(0, first)]) {
+      const own = await run(item)
+      const after = await run(unwatched)
+      note(item, { ...own, unwatched: (before.perSecond + after.perSecond) / 2 })
+      note(unwatched, { ...after, unwatched: after.perSecond })
+      before = after
+    }
   }
   return figures
 }
@@ -194,30 +210,34 @@ const projectKey = async (product: Product, instance: string, i: number): Promis
 
 type Watcher = { bytes: () => number; close: () => void }
 
-/** A WebSocket that counts what it is sent and looks at nothing: two hundred real clients would need a machine of their own. */
-const subscribe = (url: URL, instance: string, key: string, bundled: boolean): Promise<Watcher> =>
+/** A connection that counts what it is sent and looks at nothing: two hundred real clients would need a machine of their own. */
+const subscribe = (url: URL, instance: string, key: string, way: Way): Promise<Watcher> =>
   new Promise((resolve, reject) => {
     const socket: Socket = connect({ host: url.hostname, port: Number(url.port) })
     let received = 0
-    const request = writeRequest('GET', new URL(`/v1/instances/${instance}/events?bundled=${bundled}`, url), {
+    const request = writeRequest('GET', new URL(`/v1/instances/${instance}/events?bundled=${way === 'lists'}`, url), {
       authorization: `Bearer ${key}`,
-      connection: 'Upgrade',
-      upgrade: 'websocket',
-      'sec-websocket-version': '13',
-      'sec-websocket-key': randomBytes(16).toString('base64'),
+      ...(way === 'stream' ? {} : upgrade()),
     })
-    const answered = createReader(({ head }) => {
-      if (statusOf(head) !== 101) return reject(new Error(`a subscription was answered ${statusOf(head)}`))
-      socket.off('data', answered)
+    // A stream's head comes alone: its first event is still to happen.
+    socket.once('data', (head: Buffer) => {
+      const status = statusOf(head.toString('latin1'))
+      if (status !== (way === 'stream' ? 200 : 101)) return reject(new Error(`a subscription was answered ${status}`))
       socket.on('data', (chunk) => {
         received += chunk.length
       })
       resolve({ bytes: () => received, close: () => socket.destroy() })
     })
-    socket.on('data', answered)
     socket.once('connect', () => socket.write(request))
     socket.on('error', reject)
   })
+
+const upgrade = () => ({
+  connection: 'Upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': randomBytes(16).toString('base64'),
+})
 
 /** So far. */
 type Reader = { answered: () => number; stop: () => void }
