@@ -5,7 +5,7 @@ import type { InstanceRpc } from './lane-rpc.ts'
 /**
  * What a lane has to tell its Instance. Reports of the same moment travel in one call; a call that fails is repeated
  * until it is heard, for an outcome must not be lost. Progress is only worth its newest state: it waits a little for a newer
- * one or for the end, and is dropped on failure.
+ * one or for the end, whatever else is sent meanwhile, and is dropped on failure.
  */
 export class Outbox {
   readonly #lane: number
@@ -13,6 +13,9 @@ export class Outbox {
   readonly #bornAtMs: number
   readonly #heard: (sent: Report[], reply: ReportReply) => void
   readonly #ends: Extract<Report, { kind: 'end' }>[] = []
+  /** Waits for something newer. */
+  readonly #fresh = new Map<string, Extract<Report, { kind: 'progress' }>>()
+  /** Goes out. */
   readonly #progress = new Map<string, Extract<Report, { kind: 'progress' }>>()
   #isClosed = false
   #sending: Promise<void> | null = null
@@ -31,14 +34,21 @@ export class Outbox {
     this.#heard = heard
   }
 
-  /** Queues a report and resolves when everything queued is delivered. */
+  /** Queues a report and resolves when everything that goes out with it is delivered. */
   post(report: Report): Promise<void> {
-    if (report.kind === 'end') {
-      this.#ends.push(report)
-      this.#progress.delete(refText(report))
-    } else this.#progress.set(refText(report), report)
+    const key = refText(report)
+    if (report.kind === 'progress' && !report.rate) {
+      this.#fresh.set(key, report)
+      return this.#sendSoon()
+    }
+    this.#fresh.delete(key)
     // What the provider's rate headers said concerns the calls to come.
-    return report.kind === 'end' || report.rate ? this.#send() : this.#sendSoon()
+    if (report.kind === 'progress') this.#progress.set(key, report)
+    else {
+      this.#ends.push(report)
+      this.#progress.delete(key)
+    }
+    return this.#send()
   }
 
   /** What has ended here but was not yet heard. */
@@ -50,6 +60,7 @@ export class Outbox {
   close(): void {
     this.#isClosed = true
     this.#ends.length = 0
+    this.#fresh.clear()
     this.#progress.clear()
   }
 
@@ -63,6 +74,8 @@ export class Outbox {
   #sendSoon(): Promise<void> {
     this.#soon ??= pause(LIMITS.progressDelayMs).then(() => {
       this.#soon = null
+      for (const [key, report] of this.#fresh) this.#progress.set(key, report)
+      this.#fresh.clear()
       return this.#progress.size > 0 ? this.#send() : undefined
     })
     return this.#soon
