@@ -34,7 +34,7 @@ export class Outbox {
     this.#heard = heard
   }
 
-  /** Queues a report and resolves when everything that goes out with it is delivered. */
+  /** Queues a report and resolves when nothing is left to send, or, for progress, when its time is over. */
   post(report: Report): Promise<void> {
     const key = refText(report)
     if (report.kind === 'progress' && !report.rate) {

@@ -26,7 +26,7 @@ export const number = (value: number, digits = 0): string =>
 
 export const ratio = (value: number, to: number): string => (to > 0 ? `${(value / to).toFixed(2)}x` : '-')
 
-/** Mean of the ratios within each round, and its standard error: `0.91x ±0.01`. */
+/** Mean of the ratios of what belongs together, and its standard error: `0.91x ±0.01`. */
 export const ratioWithError = (values: readonly number[], to: readonly number[]): string => {
   const ratios = values.map((value, round) => value / (to[round] ?? Number.NaN))
   const mean = ratios.reduce((sum, one) => sum + one, 0) / ratios.length

@@ -164,7 +164,7 @@ const flooded = async (scene: Scene, rounds: number): Promise<Record<string, Com
     return round
   })
 
-/** Every case once in each round, each round in another order, and between any two of them what nobody watches. By name. */
+/** Every case once in each round, each round begun with another, and between any two of them what nobody watches. By name. */
 const takeTurns = async <C extends { name: string }>(
   unwatched: C,
   cases: C[],
