@@ -1,4 +1,4 @@
-import { type Fault, ok, type Result, refuse } from '../contract/fault.ts'
+import { type Fault, ok, type Result } from '../contract/fault.ts'
 import type { CallEnd, CallNext, OpenCall } from '../contract/foreground-rpc.ts'
 import { providerIdOf } from '../contract/ids.ts'
 import { isFinal } from '../contract/job.ts'
@@ -13,6 +13,7 @@ import { LIMITS } from '../limits.ts'
 import { type Principal, projectFor } from './access.ts'
 import { systemAmbient } from './ambient.ts'
 import { modelReadyAt, textCandidate } from './availability.ts'
+import { noProvider } from './chosen.ts'
 import { queueFull } from './intake.ts'
 import type { JobRow, NewJob, Wishes } from './job-rows.ts'
 import type { Parts } from './parts.ts'
@@ -68,10 +69,7 @@ const planCall = (parts: Parts, call: OpenCall, origin: Origin): Result<NewJob> 
   })
   const ranked = rankCandidates(candidates, call.prefer, now)
   const [best] = ranked
-  if (!best || best.readyAtMs === null) {
-    const provider = best ? providerIdOf(best.model) : ''
-    return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
-  }
+  if (!best || best.readyAtMs === null) return noProvider(best?.model ?? '')
   const expected = call.candidates.find(({ model }) => model === best.model)?.expected
   const wishes: Wishes = {
     models: ranked.map(({ model }) => model),

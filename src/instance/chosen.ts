@@ -15,6 +15,12 @@ type Looked = {
   skipped: { model: string; reason: string; param: string | null }[]
 }
 
+/** Not even the best of those that accept the input can be called. */
+export const noProvider = (model: string) => {
+  const provider = providerIdOf(model)
+  return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
+}
+
 /** Those that accept the input, best first; otherwise the first reason why none does. `asked` are all in their order. */
 export const choose = (
   { candidates, prices, holds, skipped }: Looked,
@@ -32,10 +38,7 @@ export const choose = (
       first.param === null ? {} : { param: first.param },
     )
   }
-  if (!best || best.readyAtMs === null) {
-    const provider = providerIdOf(best?.model ?? '')
-    return refuse('no_provider', `The provider "${provider}" is disabled or has no usable credential in this instance.`)
-  }
+  if (!best || best.readyAtMs === null) return noProvider(best?.model ?? '')
   const unusable = ranked.filter((candidate) => candidate.readyAtMs === null)
   return ok({
     models: ranked.map((candidate) => candidate.model),

@@ -12,11 +12,11 @@ export class Outbox {
   readonly #instance: () => InstanceRpc
   readonly #bornAtMs: number
   readonly #heard: (sent: Report[], reply: ReportReply) => void
-  readonly #ends: Extract<Report, { kind: 'end' }>[] = []
+  readonly #ends: Of<'end'>[] = []
   /** Waits for something newer. */
-  readonly #fresh = new Map<string, Extract<Report, { kind: 'progress' }>>()
+  readonly #fresh = new Map<string, Of<'progress'>>()
   /** Goes out. */
-  readonly #progress = new Map<string, Extract<Report, { kind: 'progress' }>>()
+  readonly #progress = new Map<string, Of<'progress'>>()
   #isClosed = false
   #sending: Promise<void> | null = null
   #soon: Promise<void> | null = null
@@ -37,17 +37,18 @@ export class Outbox {
   /** Queues a report and resolves when nothing is left to send, or, for progress, when its time is over. */
   post(report: Report): Promise<void> {
     const key = refText(report)
-    if (report.kind === 'progress' && !report.rate) {
+    this.#fresh.delete(key)
+    if (report.kind === 'end') {
+      this.#progress.delete(key)
+      this.#ends.push(report)
+      return this.#send()
+    }
+    if (!report.rate) {
       this.#fresh.set(key, report)
       return this.#sendSoon()
     }
-    this.#fresh.delete(key)
     // What the provider's rate headers said concerns the calls to come.
-    if (report.kind === 'progress') this.#progress.set(key, report)
-    else {
-      this.#ends.push(report)
-      this.#progress.delete(key)
-    }
+    this.#progress.set(key, report)
     return this.#send()
   }
 
@@ -102,5 +103,7 @@ export class Outbox {
     }
   }
 }
+
+type Of<K extends Report['kind']> = Extract<Report, { kind: K }>
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
